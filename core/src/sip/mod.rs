@@ -1,0 +1,4 @@
+//! SIP (RFC 3261) without sockets: messages, transactions, dialogs, and one endpoint that owns them all.
+//! Bodies are bytes here; SDP is a stranger.
+
+pub mod endpoint;

@@ -1,0 +1,1 @@
+//! Baton's shells: everything that touches the world, and the program.
