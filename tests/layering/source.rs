@@ -9,13 +9,13 @@ use std::str::Chars;
 
 /// A path as it was meant: `crate::media::rtp`, whatever way it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path {
+pub(crate) struct Path {
     /// `crate`, `baton_core`, `std`, … and what follows; `*` for a glob.
-    pub segments: Vec<String>,
+    pub(crate) segments: Vec<String>,
     /// `true` for what a `pub use` (of any visibility) hands on.
-    pub exported: bool,
+    pub(crate) exported: bool,
     /// `true` inside `#[cfg(test)]`.
-    pub in_tests: bool,
+    pub(crate) in_tests: bool,
 }
 
 impl fmt::Display for Path {
@@ -26,11 +26,11 @@ impl fmt::Display for Path {
 
 /// One file.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// Where it stands in its crate, the crate's own name left out.
-    pub module: Vec<String>,
+    pub(crate) module: Vec<String>,
     /// As written.
-    pub text: String,
+    pub(crate) text: String,
     words: Vec<Word>,
 }
 
@@ -42,7 +42,7 @@ struct Word {
 
 impl Source {
     /// Reads `text`, the file of `module`.
-    pub fn new(module: Vec<String>, text: &str) -> Self {
+    pub(crate) fn new(module: Vec<String>, text: &str) -> Self {
         Self {
             module,
             words: words(text),
@@ -51,7 +51,7 @@ impl Source {
     }
 
     /// Lines before the module of unit tests, or all of them.
-    pub fn lines_before_tests(&self) -> usize {
+    pub(crate) fn lines_before_tests(&self) -> usize {
         match self.tests_begin() {
             Some(at) => self.words[at].line,
             None => self.text.lines().count(),
@@ -59,13 +59,13 @@ impl Source {
     }
 
     /// Words outside the module of unit tests.
-    pub fn words_outside_tests(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn words_outside_tests(&self) -> impl Iterator<Item = &str> {
         let end = self.tests_begin().unwrap_or(self.words.len());
         self.words[..end].iter().map(|word| word.text.as_str())
     }
 
     /// Attributes that name `lint`, as words with blanks between.
-    pub fn attributes_naming(&self, lint: &str) -> Vec<String> {
+    pub(crate) fn attributes_naming(&self, lint: &str) -> Vec<String> {
         let mut found = Vec::new();
         for (at, word) in self.words.iter().enumerate() {
             if word.text != "#" {
@@ -84,7 +84,7 @@ impl Source {
     }
 
     /// Every path that starts at a crate: `use` trees unfolded, `self` and `super` resolved.
-    pub fn paths(&self) -> Vec<Path> {
+    pub(crate) fn paths(&self) -> Vec<Path> {
         let tests = self.tests_begin().unwrap_or(usize::MAX);
         let mut reader = Reader {
             words: &self.words,
@@ -176,11 +176,11 @@ impl Reader<'_> {
 
     fn close(&mut self) {
         self.depth = self.depth.saturating_sub(1);
-        if let Some(&(outside, len)) = self.inline.last() {
-            if outside == self.depth {
-                self.module.truncate(len);
-                self.inline.pop();
-            }
+        if let Some(&(outside, len)) = self.inline.last()
+            && outside == self.depth
+        {
+            self.module.truncate(len);
+            self.inline.pop();
         }
     }
 
