@@ -1,0 +1,250 @@
+//! What is legal to write but cannot work: each finding with its fix. Surroundings (ports, disks, sockets) are
+//! looked at by `baton check` itself.
+
+use super::{AgentKind, Config};
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Fine, and worth knowing.
+    Ok,
+    /// It will run, but not as somebody expects.
+    Warning,
+    /// It cannot run, or calls will fail.
+    Error,
+}
+
+/// One thing found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad.
+    pub severity: Severity,
+    /// Which setting, such as `[[handoff]] target`.
+    pub place: String,
+    /// What was found.
+    pub what: String,
+    /// What to do; empty when all is well.
+    pub fix: String,
+}
+
+impl Finding {
+    /// All is well.
+    pub fn ok(place: impl Into<String>, what: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Ok,
+            place: place.into(),
+            what: what.into(),
+            fix: String::new(),
+        }
+    }
+
+    /// Something to think about.
+    pub fn warning(
+        place: impl Into<String>,
+        what: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Warning,
+            place: place.into(),
+            what: what.into(),
+            fix: fix.into(),
+        }
+    }
+
+    /// Something to mend.
+    pub fn error(
+        place: impl Into<String>,
+        what: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Error,
+            place: place.into(),
+            what: what.into(),
+            fix: fix.into(),
+        }
+    }
+}
+
+/// Everything about the text itself.
+pub fn findings(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    names(config, &mut found);
+    routes(config, &mut found);
+    agents(config, &mut found);
+    handoffs(config, &mut found);
+    twilio(config, &mut found);
+    found
+}
+
+fn names(config: &Config, found: &mut Vec<Finding>) {
+    let lists: [(&str, Vec<&str>); 3] = [
+        (
+            "trunk",
+            config.trunks.iter().map(|t| t.name.as_str()).collect(),
+        ),
+        (
+            "agent",
+            config.agents.iter().map(|a| a.name.as_str()).collect(),
+        ),
+        (
+            "handoff",
+            config.handoffs.iter().map(|h| h.name.as_str()).collect(),
+        ),
+    ];
+    for (section, mut names) in lists {
+        names.sort_unstable();
+        for pair in names.windows(2).filter(|pair| pair[0] == pair[1]) {
+            let what = format!("two are named `{}`; only the first can be reached", pair[0]);
+            found.push(Finding::error(
+                format!("[[{section}]] name"),
+                what,
+                "give each its own name",
+            ));
+        }
+    }
+    for trunk in config.trunks.iter().filter(|trunk| trunk.from.is_empty()) {
+        found.push(Finding::error(
+            format!("[[trunk]] {}", trunk.name),
+            "has no `from`, so it matches nobody",
+            "add the networks its calls come from",
+        ));
+    }
+}
+
+fn routes(config: &Config, found: &mut Vec<Finding>) {
+    for route in &config.routes {
+        let place = format!("[[route]] {}", route.name);
+        let missing = |kind: &str, name: &str| {
+            Finding::error(
+                &place,
+                format!("there is no [[{kind}]] named `{name}`"),
+                "correct the name, or add it",
+            )
+        };
+        if let Some(name) = route
+            .agent
+            .as_ref()
+            .filter(|n| !config.agents.iter().any(|a| a.name == **n))
+        {
+            found.push(missing("agent", name));
+        }
+        if let Some(name) = route
+            .handoff
+            .as_ref()
+            .filter(|n| !config.handoffs.iter().any(|h| h.name == **n))
+        {
+            found.push(missing("handoff", name));
+        }
+        if let Some(name) = route
+            .trunk
+            .as_ref()
+            .filter(|n| !config.trunks.iter().any(|t| t.name == **n))
+        {
+            found.push(missing("trunk", name));
+        }
+    }
+}
+
+fn agents(config: &Config, found: &mut Vec<Finding>) {
+    for agent in &config.agents {
+        let place = format!("[[agent]] {}", agent.name);
+        let needs_url = matches!(agent.kind, AgentKind::Websocket | AgentKind::TwilioStreams);
+        match &agent.url {
+            None if needs_url => {
+                found.push(Finding::error(
+                    &place,
+                    "has no `url`",
+                    "add url = \"wss://...\"",
+                ));
+            }
+            Some(url) if !url.starts_with("ws://") && !url.starts_with("wss://") => {
+                found.push(Finding::error(
+                    &place,
+                    format!("`{url}` is no WebSocket"),
+                    "write ws:// or wss://",
+                ));
+            }
+            _ => {}
+        }
+        if baton_core::vocab::SampleRate::from_hz(agent.sample_rate).is_none() {
+            let what = format!("sample_rate {} is not spoken", agent.sample_rate);
+            found.push(Finding::error(
+                &place,
+                what,
+                "write 8000, 16000, 24000 or 48000",
+            ));
+        }
+    }
+}
+
+fn handoffs(config: &Config, found: &mut Vec<Finding>) {
+    if config
+        .handoffs
+        .iter()
+        .all(|handoff| handoff.target.is_none())
+    {
+        found.push(Finding::warning(
+            "[[handoff]] target",
+            "no handoff has a target: a caller who wants a human is told that nobody is there",
+            "add [[handoff]] with target = \"sip:queue@...\"",
+        ));
+    }
+}
+
+fn twilio(config: &Config, found: &mut Vec<Finding>) {
+    let twilio = &config.twilio;
+    if twilio.studio_webhook_url.is_some() && twilio.auth_token.is_none() {
+        found.push(Finding::warning(
+            "[twilio] auth_token",
+            "not set: /twilio/... answers only this machine, so Twilio gets 403",
+            "set auth_token = \"${TWILIO_AUTH_TOKEN}\"",
+        ));
+    }
+    if twilio.studio_webhook_url.is_some() && config.http.public_url.is_none() {
+        found.push(Finding::warning(
+            "[http] public_url",
+            "not set: signatures are checked against the URL that Twilio was given",
+            "set public_url to the address Twilio uses",
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::from_str;
+
+    fn errors(text: &str) -> Vec<String> {
+        let config = from_str(text, std::path::Path::new(".")).unwrap();
+        let found = findings(&config).into_iter();
+        found
+            .filter(|f| f.severity == Severity::Error)
+            .map(|f| format!("{}: {}", f.place, f.what))
+            .collect()
+    }
+
+    #[test]
+    fn the_defaults_have_no_error() {
+        assert_eq!(errors(""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_cannot_work_is_found() {
+        assert_eq!(
+            errors("[[agent]]\nname=\"a\"\nkind=\"websocket\""),
+            ["[[agent]] a: has no `url`"]
+        );
+        assert_eq!(
+            errors("[[route]]\nname=\"r\"\nagent=\"x\""),
+            ["[[route]] r: there is no [[agent]] named `x`"]
+        );
+        assert_eq!(
+            errors("[[agent]]\nname=\"a\"\n[[agent]]\nname=\"a\"").len(),
+            1
+        );
+        assert_eq!(errors("[[agent]]\nsample_rate = 11025").len(), 1);
+        assert_eq!(errors("[[trunk]]\nname=\"t\"").len(), 1);
+    }
+}
