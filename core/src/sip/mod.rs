@@ -2,3 +2,4 @@
 //! Bodies are bytes here; SDP is a stranger.
 
 pub mod endpoint;
+pub mod message;
