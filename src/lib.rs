@@ -1,1 +1,4 @@
 //! Baton's shells: everything that touches the world, and the program.
+
+pub mod bridge;
+pub mod store;
