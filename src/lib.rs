@@ -1,3 +1,5 @@
 //! Baton's shells: everything that touches the world, and the program.
 
+pub mod bridge;
 pub mod config;
+pub mod store;
