@@ -1,1 +1,3 @@
 //! Baton's shells: everything that touches the world, and the program.
+
+pub mod net;
