@@ -391,20 +391,21 @@ impl Closed {
     }
 
     fn by_fault(error: &tungstenite::Error) -> Self {
-        let (code, why) = match error {
-            tungstenite::Error::Capacity(_) => (
-                Some(1009),
-                format!("the agent sent a message over {MAX_MESSAGE} octets"),
-            ),
-            tungstenite::Error::Utf8(_) => {
-                (Some(1007), "the agent sent text that is not UTF-8".into())
-            }
+        use tungstenite::Error;
+        use tungstenite::error::ProtocolError;
+
+        let (code, why) = if let Error::Capacity(_) = error {
+            let why = format!("the agent sent a message over {MAX_MESSAGE} octets");
+            (Some(1009), why)
+        } else if let Error::Utf8(_) = error {
+            (Some(1007), "the agent sent text that is not UTF-8".into())
+        } else if let Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) = error {
             // Not a fault of its protocol: the connection went away under it.
-            tungstenite::Error::Protocol(
-                tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-            ) => return Self::vanished(),
-            tungstenite::Error::Protocol(fault) => (Some(1002), fault.to_string()),
-            other => (None, other.to_string()),
+            return Self::vanished();
+        } else if let Error::Protocol(fault) = error {
+            (Some(1002), fault.to_string())
+        } else {
+            (None, error.to_string())
         };
         Self {
             clean: false,
@@ -449,12 +450,13 @@ async fn open(request: &LinkRequest) -> Result<AgentLink, LinkError> {
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
     let opened = client_async_tls_with_config(upgrade, stream, Some(config), None).await;
-    let (socket, _response) = opened.map_err(|error| match error {
-        tungstenite::Error::Http(response) => LinkError::Refused {
-            place: place.clone(),
-            status: response.status().as_u16(),
-        },
-        other => unreachable(other.to_string()),
+    let (socket, _response) = opened.map_err(|error| {
+        if let tungstenite::Error::Http(response) = &error {
+            let status = response.status().as_u16();
+            let place = place.clone();
+            return LinkError::Refused { place, status };
+        }
+        unreachable(error.to_string())
     })?;
     Ok(AgentLink {
         socket,

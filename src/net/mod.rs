@@ -3,7 +3,6 @@
 //! | file | owns |
 //! |---|---|
 //! | [`udp`] | listening sockets, and errors that name the setting |
-
 //! | [`ports`] | which UDP port a call's RTP gets |
 //! | [`agent_link`] | the WebSocket under every agent dialect |
 //! | [`media_shard`] | one thread per core: RTP sockets, frame clock and agent links of its calls |

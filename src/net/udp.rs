@@ -43,12 +43,13 @@ pub enum BindFault {
 
 impl From<io::Error> for BindFault {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::AddrInUse => Self::InUse,
-            io::ErrorKind::AddrNotAvailable => Self::NotOurs,
-            io::ErrorKind::PermissionDenied => Self::Forbidden,
-            _ => Self::Other(error),
-        }
+        let known = [
+            (io::ErrorKind::AddrInUse, Self::InUse),
+            (io::ErrorKind::AddrNotAvailable, Self::NotOurs),
+            (io::ErrorKind::PermissionDenied, Self::Forbidden),
+        ];
+        let found = known.into_iter().find(|(kind, _)| *kind == error.kind());
+        found.map_or(Self::Other(error), |(_, fault)| fault)
     }
 }
 
