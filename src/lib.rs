@@ -2,4 +2,5 @@
 
 pub mod bridge;
 pub mod config;
+pub mod net;
 pub mod store;
