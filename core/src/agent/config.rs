@@ -5,15 +5,21 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::Dialect;
+use super::echo::Echo;
 use super::native::{self, Native};
+use super::scripted::{self, Scripted};
 use crate::vocab::{Entropy, SampleRate};
 
 /// A language an agent speaks. A new one is a file in this folder, a variant here and a line in [`build`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// `baton.v1` over a WebSocket.
+    /// Recorded speech and voice activity: needs nothing.
     #[default]
+    Scripted,
+    /// The caller's own voice.
+    Echo,
+    /// `baton.v1` over a WebSocket.
     Websocket,
 }
 
@@ -30,11 +36,15 @@ pub struct Config {
     pub api_key: Option<Secret>,
     /// What it hears and speaks, where the dialect leaves a choice.
     pub sample_rate: SampleRate,
+    /// What the scripted agent does.
+    pub script: scripted::Config,
 }
 
 /// The dialect of one call with this agent; `entropy` makes the identifiers the dialect invents.
 pub fn build(config: &Config, _entropy: Entropy) -> Box<dyn Dialect> {
     match config.kind {
+        Kind::Scripted => Box::new(Scripted::new(config.script.clone())),
+        Kind::Echo => Box::new(Echo),
         Kind::Websocket => Box::new(Native::new(native::Config {
             url: config.url.clone(),
             api_key: config.api_key.clone(),
