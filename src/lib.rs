@@ -1,3 +1,6 @@
 //! Baton's shells: everything that touches the world, and the program.
 
+pub mod bridge;
 pub mod config;
+pub mod net;
+pub mod store;

@@ -1,0 +1,61 @@
+//! How loud a frame is, in dBFS: 0 is a full-scale square wave, silence is [`SILENCE_DBFS`].
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "sums of a few hundred squares, printed as decibels"
+)]
+
+/// What an all-zero frame is said to have; one step of 16 bits is -90.3 dBFS.
+pub const SILENCE_DBFS: f32 = -96.0;
+
+/// Root mean square, in sample units.
+pub fn rms(samples: &[i16]) -> f32 {
+    if samples.is_empty() {
+        return 0.0;
+    }
+    (sum_of_squares(samples) as f32 / samples.len() as f32).sqrt()
+}
+
+/// Root mean square in dBFS, never below [`SILENCE_DBFS`].
+pub fn dbfs(samples: &[i16]) -> f32 {
+    if samples.is_empty() {
+        return SILENCE_DBFS;
+    }
+    mean_square_dbfs(sum_of_squares(samples) as f32 / samples.len() as f32)
+}
+
+/// dBFS of a mean square.
+pub(crate) fn mean_square_dbfs(mean_square: f32) -> f32 {
+    const FULL_SCALE_DB: f32 = 90.309; // 20 log10 32768
+    if mean_square < 0.1 {
+        return SILENCE_DBFS;
+    }
+    (10.0 * mean_square.log10() - FULL_SCALE_DB).max(SILENCE_DBFS)
+}
+
+/// Sample units of a level in dBFS.
+pub(crate) fn dbfs_to_rms(dbfs: f32) -> f32 {
+    32_768.0 * 10_f32.powf(dbfs / 20.0)
+}
+
+fn sum_of_squares(samples: &[i16]) -> u64 {
+    samples
+        .iter()
+        .map(|sample| u64::from((i32::from(*sample) * i32::from(*sample)).unsigned_abs()))
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_scale_is_zero_and_silence_is_the_floor() {
+        assert!((dbfs(&[i16::MIN; 160])).abs() < 0.01);
+        assert!((dbfs(&[3277; 160]) + 20.0).abs() < 0.01);
+        assert!(dbfs(&[0; 160]) <= SILENCE_DBFS);
+        assert!(dbfs(&[]) <= SILENCE_DBFS);
+        assert!((rms(&[-1000; 7]) - 1000.0).abs() < 1.0);
+        assert!(rms(&[]).abs() < f32::EPSILON);
+        assert!((dbfs_to_rms(-20.0) - 3276.8).abs() < 0.5);
+    }
+}

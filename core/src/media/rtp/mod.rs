@@ -1,0 +1,10 @@
+//! RTP (RFC 3550): the header, the numbering of both directions, and whose packets count.
+
+pub mod packet;
+pub mod receiver;
+pub mod sender;
+pub mod sequence;
+pub mod source;
+
+pub use packet::{Packet, PacketError, RtpTimestamp, SeqNo};
+pub use source::{Admission, Latch, LatchPolicy};

@@ -1,0 +1,15 @@
+//! Ring 3, the network: sockets and clocks around the cores. No protocol is decided here.
+//!
+//! | file | owns |
+//! |---|---|
+//! | [`udp`] | listening sockets, and errors that name the setting |
+//! | [`ports`] | which UDP port a call's RTP gets |
+//! | [`agent_link`] | the WebSocket under every agent dialect |
+//! | [`media_shard`] | one thread per core: RTP sockets, frame clock and agent links of its calls |
+//! | [`tls`] | the one TLS provider of the process |
+
+pub mod agent_link;
+pub mod media_shard;
+pub mod ports;
+pub mod tls;
+pub mod udp;

@@ -1,0 +1,7 @@
+//! The process has one TLS provider: ring, because it needs no C build.
+
+/// Makes ring the process's TLS provider. Cheap and harmless to repeat; whoever opens a TLS connection calls it first.
+pub fn install_provider() {
+    // An error says that a provider is installed already, which is all we want.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
