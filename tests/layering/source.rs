@@ -101,17 +101,17 @@ impl Source {
 
     /// Index of the `#` of `#[cfg(test)]` before a `mod`.
     fn tests_begin(&self) -> Option<usize> {
-        let marker = ["#", "[", "cfg", "(", "test", ")", "]"];
+        let sign = ["#", "[", "cfg", "(", "test", ")", "]"];
         (0..self.words.len()).find(|&at| {
             let here = &self.words[at..];
-            let marked = here.len() > marker.len()
+            let marked = here.len() > sign.len()
                 && here
                     .iter()
-                    .zip(marker)
+                    .zip(sign)
                     .all(|(word, sign)| word.text == sign);
             // Other attributes may stand between the marker and its module.
             marked
-                && here[marker.len()..]
+                && here[sign.len()..]
                     .iter()
                     .take(40)
                     .take_while(|word| !matches!(word.text.as_str(), "fn" | "use" | "impl" | "{"))
