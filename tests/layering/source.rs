@@ -105,10 +105,7 @@ impl Source {
         (0..self.words.len()).find(|&at| {
             let here = &self.words[at..];
             let marked = here.len() > sign.len()
-                && here
-                    .iter()
-                    .zip(sign)
-                    .all(|(word, sign)| word.text == sign);
+                && here.iter().zip(sign).all(|(word, sign)| word.text == sign);
             // Other attributes may stand between the marker and its module.
             marked
                 && here[sign.len()..]
