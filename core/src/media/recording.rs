@@ -79,7 +79,8 @@ impl Recorder {
     /// The next 250 ms, interleaved, once both legs have written them.
     pub fn poll_chunk(&mut self) -> Option<Vec<i16>> {
         let both = self.ends[0].min(self.ends[1]);
-        if self.ready.len() < 2 * CHUNK && both >= self.base + CHUNK as u64 {
+        let have = self.ready.len() / 2;
+        if have < CHUNK && both >= self.base + (CHUNK - have) as u64 {
             self.release(both);
         }
         (self.ready.len() >= 2 * CHUNK).then(|| {
