@@ -56,6 +56,12 @@ pub struct Renegotiated {
     pub send: bool,
     /// Whether the peer sends.
     pub receive: bool,
+    /// The codec both ways from here on.
+    pub codec: crate::sdp::Codec,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// Payload type of RFC 4733 digits.
+    pub telephone_event: Option<u8>,
 }
 
 /// What the call should know.
