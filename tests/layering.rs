@@ -103,6 +103,8 @@ const SHELLS: &[Domain] = &[
             "admission",
             "twilio",
             "observe",
+            // What an agent may ask for is what an operator may ask for: one shape, read in one place.
+            "agent",
         ],
     ),
     domain("softphone", &["sip", "sdp", "media", "net"]),
