@@ -3,6 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | [`udp`] | listening sockets, and errors that name the setting |
+//! | [`sip_task`] | the node's one SIP endpoint, its sockets and its timers |
 //! | [`ports`] | which UDP port a call's RTP gets |
 //! | [`agent_link`] | the WebSocket under every agent dialect |
 //! | [`media_shard`] | one thread per core: RTP sockets, frame clock and agent links of its calls |
@@ -11,5 +12,6 @@
 pub mod agent_link;
 pub mod media_shard;
 pub mod ports;
+pub mod sip_task;
 pub mod tls;
 pub mod udp;
