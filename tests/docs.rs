@@ -89,6 +89,23 @@ fn every_decision_is_listed_and_fits_a_page() {
 }
 
 #[test]
+fn what_the_conformance_table_names_exists() {
+    let page = read("docs/conformance.md");
+    let named: BTreeSet<&str> = page
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.contains('/') && !code.contains('*'))
+        .collect();
+    assert!(named.len() > 15, "the table is read: {named:?}");
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|name| !root().join(name).exists())
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn no_link_leads_nowhere() {
     let mut broken = Vec::new();
     for page in pages(root()) {
