@@ -34,4 +34,4 @@ sipp-load:       ## SIPp load, its figures beside Baton's: make sipp-load SCENAR
 	scripts/sipp-load
 
 container-test:  ## builds the image and plays one SIPp call to it; the exit code is the call's verdict
-	docker compose --profile sipp up --build --exit-code-from sipp --abort-on-container-exit
+	docker compose --profile sipp up --build --exit-code-from sipp sipp

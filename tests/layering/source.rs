@@ -53,7 +53,7 @@ impl Source {
     /// Lines before the module of unit tests, or all of them.
     pub(crate) fn lines_before_tests(&self) -> usize {
         match self.tests_begin() {
-            Some(at) => self.words[at].line,
+            Some(at) => self.words.get(at).map_or(0, |word| word.line),
             None => self.text.lines().count(),
         }
     }
@@ -99,8 +99,11 @@ impl Source {
         reader.found
     }
 
-    /// Index of the `#` of `#[cfg(test)]` before a `mod`.
+    /// Index of the `#` of `#[cfg(test)]` before a `mod`; a file under `tests` is all test.
     fn tests_begin(&self) -> Option<usize> {
+        if self.module.iter().any(|part| part == "tests") {
+            return Some(0);
+        }
         let sign = ["#", "[", "cfg", "(", "test", ")", "]"];
         (0..self.words.len()).find(|&at| {
             let here = &self.words[at..];
@@ -276,7 +279,7 @@ impl Reader<'_> {
             self.found.push(Path {
                 segments,
                 exported,
-                in_tests: self.at > self.tests,
+                in_tests: self.at >= self.tests,
             });
         }
     }
