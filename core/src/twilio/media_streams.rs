@@ -9,6 +9,7 @@
 //! or numbers, base64 with or without padding. Writing is exact. `media` allocates nothing once buffers have grown.
 
 mod read;
+mod scalar;
 mod write;
 
 pub use read::{FromBot, FromTwilio, Malformed, Start};
