@@ -5,3 +5,6 @@ pub mod config;
 pub mod net;
 pub mod softphone;
 pub mod store;
+pub mod app;
+pub mod cli;
+pub mod ingress;

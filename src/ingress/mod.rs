@@ -1,3 +1,4 @@
 //! Ways in: an INVITE becomes a call task.
 
 pub mod route;
+pub mod sip;

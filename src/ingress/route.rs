@@ -36,14 +36,6 @@ pub fn choose(config: &Config, invited: &Invited) -> Option<Choice> {
     })
 }
 
-/// The header fields of the INVITE that the agent's `forward_headers` lets through, in order.
-pub fn forwarded(agent: &Agent, invited: &Invited) -> Vec<(String, String)> {
-    let patterns: Vec<_> =
-        agent.forward_headers.iter().map(|glob| WildMatch::new_case_insensitive(glob)).collect();
-    let allowed = |name: &str| patterns.iter().any(|pattern| pattern.matches(name));
-    invited.headers.iter().filter(|(name, _)| allowed(name)).cloned().collect()
-}
-
 /// The one of that name, or the first when none is asked for.
 fn named<T: Clone>(all: &[T], name: Option<&str>, name_of: impl Fn(&T) -> &str) -> Option<T> {
     match name {
@@ -128,12 +120,5 @@ mod tests {
         let one = choose(&config, &invited("+15550100", "+19991", &[])).unwrap();
         assert_eq!((one.route.as_str(), one.agent.name.as_str()), ("one number", "first"));
         assert_eq!(choose(&config, &invited("+493012", "x", &[])), None);
-    }
-
-    #[test]
-    fn only_listed_headers_reach_the_agent() {
-        let call = invited("1", "2", &[("x-a", "1"), ("Authorization", "secret"), ("User-To-User", "u")]);
-        let names: Vec<_> = forwarded(&Agent::default(), &call).into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["x-a", "User-To-User"]);
     }
 }

@@ -1,7 +1,7 @@
 //! Listening UDP sockets, and errors that tell an operator which setting to change.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -88,6 +88,20 @@ pub(super) fn open(address: SocketAddr, buffer: Option<usize>) -> io::Result<Udp
     Ok(socket.into())
 }
 
+/// Which of our addresses the system would use towards this peer. Nothing is sent.
+///
+/// # Errors
+/// When no route leads there.
+pub fn address_towards(peer: SocketAddr) -> io::Result<IpAddr> {
+    let any: SocketAddr = match peer {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(peer)?;
+    Ok(socket.local_addr()?.ip())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +123,12 @@ mod tests {
     fn an_address_of_another_machine_is_told_apart() {
         let error = listen("192.0.2.1:0".parse().unwrap(), "[sip] listen").unwrap_err();
         assert!(matches!(error.fault, BindFault::NotOurs), "{error}");
+    }
+
+    #[test]
+    fn a_peer_on_this_machine_is_reached_from_loopback() {
+        let towards = address_towards("127.0.0.1:9".parse().unwrap()).unwrap();
+        assert_eq!(towards, IpAddr::from([127, 0, 0, 1]));
     }
 
     #[test]

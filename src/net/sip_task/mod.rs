@@ -14,6 +14,7 @@
 //! Every protocol decision is the core's. What is decided here is only what a queue can decide, see [`routes`].
 //! Calls wait for signalling (64 commands in all), never the other way round, so that the two cannot deadlock.
 
+mod ourselves;
 mod routes;
 mod tap;
 
@@ -27,12 +28,14 @@ use baton_core::sip::endpoint::{
     Command, CommandError, Config, Counters, DialogEvent, DialogId, Endpoint, Event, Flow,
     InviteError, Invited, OutgoingInvite, Readiness, Transport,
 };
+use baton_core::sip::trunk::Trunks;
 use baton_core::vocab::Entropy;
 use bytes::Bytes;
 use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use ourselves::Ourselves;
 use routes::{Orphan, Routes};
 pub use tap::{Direction, WireLine};
 
@@ -95,6 +98,7 @@ enum Request {
         reply: oneshot::Sender<Result<(), CommandError>>,
     },
     Readiness(Readiness),
+    Trunks(Trunks),
     Counters(oneshot::Sender<Counters>),
 }
 
@@ -112,6 +116,7 @@ impl std::fmt::Debug for Request {
             Self::Invite { .. } => "Invite",
             Self::Command { .. } => "Command",
             Self::Readiness(_) => "Readiness",
+            Self::Trunks(_) => "Trunks",
             Self::Counters(_) => "Counters",
         })
     }
@@ -150,6 +155,14 @@ impl SipHandle {
     /// [`SipError::Stopped`].
     pub async fn set_readiness(&self, readiness: Readiness) -> Result<(), SipError> {
         self.ask(Request::Readiness(readiness)).await
+    }
+
+    /// Who may call from here on.
+    ///
+    /// # Errors
+    /// [`SipError::Stopped`].
+    pub async fn set_trunks(&self, trunks: Trunks) -> Result<(), SipError> {
+        self.ask(Request::Trunks(trunks)).await
     }
 
     /// The endpoint's counters.
@@ -225,6 +238,7 @@ pub fn start(
         ingress,
         routes: Routes::default(),
         tap,
+        ourselves: Ourselves::default(),
     };
     Ok(Signalling {
         handle,
@@ -245,6 +259,7 @@ struct Task {
     ingress: mpsc::Sender<Arrived>,
     routes: Routes,
     tap: broadcast::Sender<WireLine>,
+    ourselves: Ourselves,
 }
 
 impl Task {
@@ -276,7 +291,7 @@ impl Task {
                 Ok((len, remote)) => {
                     let flow = Flow {
                         transport: Transport::Udp,
-                        local: *local,
+                        local: self.ourselves.towards(*local, remote),
                         remote,
                     };
                     let datagram = Bytes::copy_from_slice(&scratch[..len]);
@@ -319,6 +334,7 @@ impl Task {
                 let _ = reply.send(self.endpoint.command(now, dialog, command));
             }
             Request::Readiness(readiness) => self.endpoint.set_readiness(readiness),
+            Request::Trunks(trunks) => self.endpoint.set_trunks(trunks),
             Request::Counters(reply) => {
                 let _ = reply.send(self.endpoint.counters());
             }

@@ -1,0 +1,363 @@
+#![expect(clippy::disallowed_methods, reason = "shell: owns a call's clock and its queues")]
+//! One call: carries what happens to its core, and what its core wants into the world. Nothing is decided here.
+//!
+//! ```text
+//!  sip events ──┐                      ┌──► sip commands (a REFER only with its receipt)
+//!  leg events ──┤                      ├──► leg commands
+//!  operators ───┼──► call::Call ───────┼──► history: append, commit
+//!  commits ─────┤   (the core)         ├──► registry: state, ladder, handoffs
+//!  deadlines ───┘                      └──► the end: log line, counters
+//! ```
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use baton_core::call::{Action, Call, Final, Input, LegSetup, Operator as Wish, Setup};
+use baton_core::history::{Event, Kind, UnixMillis, WallClock};
+use baton_core::leg::{self, Leg};
+use baton_core::media::g711;
+use baton_core::media::rtp::packet::{RtpTimestamp, SeqNo};
+use baton_core::media::vad;
+use baton_core::sip::endpoint::{Command, DialogEvent, DialogId};
+use baton_core::vocab::Entropy;
+use baton_core::{agent, sdp};
+use tokio::sync::mpsc;
+use tracing::Instrument;
+
+use super::Bridge;
+use super::historian::{Historian, Wrote};
+use super::registry::{CallView, EndView, Operator, Refusal, Registration, Reply};
+use super::view;
+use crate::net::media_shard::{self, LegOpen};
+
+/// How long the last events of a history may take to be written after the call has ended.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// When no timer runs.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// What the ingress settled for one call.
+#[derive(Debug)]
+pub struct Plan {
+    /// Everything the core is made from.
+    pub setup: Setup,
+    /// The agent's dialect.
+    pub agent: agent::Config,
+    /// When the caller speaks.
+    pub vad: vad::Config,
+    /// The RTP socket that stands in the SDP.
+    pub rtp: UdpSocket,
+    /// Where signalling comes from.
+    pub signalling: IpAddr,
+}
+
+/// One call's life, from its INVITE to the last word of its history.
+pub async fn run(bridge: Arc<Bridge>, plan: Plan, events: mpsc::Receiver<DialogEvent>) {
+    let span = tracing::info_span!("call", id = %plan.setup.id);
+    CallTask::new(bridge, plan, events).run().instrument(span).await;
+}
+
+/// What a call needs for its media until its leg is open.
+struct Materials {
+    agent: agent::Config,
+    vad: vad::Config,
+    rtp: UdpSocket,
+    signalling: IpAddr,
+    entropy: Entropy,
+}
+
+struct CallTask {
+    bridge: Arc<Bridge>,
+    call: Call,
+    dialog: DialogId,
+    invited_at: Instant,
+    clock: WallClock,
+    connect_timeout: Duration,
+    sip: mpsc::Receiver<DialogEvent>,
+    materials: Option<Materials>,
+    leg: Option<mpsc::Sender<leg::Command>>,
+    leg_events: mpsc::Receiver<leg::Event>,
+    leg_sink: mpsc::Sender<leg::Event>,
+    operators: mpsc::Receiver<Operator>,
+    answers: VecDeque<Answer>,
+    historian: Historian,
+    registration: Option<Registration>,
+    over: bool,
+}
+
+/// An operator that waits.
+enum Answer {
+    Handoff(Reply<baton_core::vocab::HandoffId>),
+    Done(Reply<()>),
+}
+
+impl CallTask {
+    fn new(bridge: Arc<Bridge>, plan: Plan, sip: mpsc::Receiver<DialogEvent>) -> Self {
+        let now = Instant::now();
+        let Plan { setup, agent, vad, rtp, signalling } = plan;
+        let (leg_sink, leg_events) = mpsc::channel(media_shard::QUEUE);
+        let historian = Historian::new(Arc::clone(&bridge.history), setup.key);
+        let (registration, operators) = bridge.registry.register(first_view(now, &setup));
+        let (dialog, clock) = (setup.invited.dialog, setup.clock);
+        let connect_timeout = setup.config.connect_timeout;
+        let materials = Materials { agent, vad, rtp, signalling, entropy: bridge.fork_entropy() };
+        Self {
+            call: Call::new(now, setup),
+            bridge,
+            dialog,
+            invited_at: now,
+            clock,
+            connect_timeout,
+            sip,
+            materials: Some(materials),
+            leg: None,
+            leg_events,
+            leg_sink,
+            operators,
+            answers: VecDeque::new(),
+            historian,
+            registration: Some(registration),
+            over: false,
+        }
+    }
+
+    async fn run(mut self) {
+        let mut stop = self.bridge.stop.clone();
+        loop {
+            while let Some(action) = self.call.poll_action() {
+                self.perform(action).await;
+            }
+            self.show_state();
+            if self.over {
+                break;
+            }
+            self.historian.start(Instant::now());
+            let wake = [self.call.poll_timeout(), self.historian.poll_timeout()];
+            let wake = wake.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + IDLE);
+            tokio::select! {
+                event = self.sip.recv() => {
+                    let event = event.unwrap_or_else(|| DialogEvent::Lost { why: "signalling has stopped".into() });
+                    self.tell(Input::Sip(event));
+                }
+                Some(event) = self.leg_events.recv() => self.leg_said(event),
+                Some(wish) = self.operators.recv() => self.operator_wants(wish),
+                wrote = self.historian.wrote(Instant::now) => {
+                    if let Wrote::Commit(result) = wrote {
+                        self.tell(Input::Committed(result));
+                    }
+                }
+                Ok(()) = stop.changed() => {
+                    if *stop.borrow_and_update() {
+                        self.tell(Input::Shutdown);
+                    }
+                }
+                () = tokio::time::sleep_until(wake.into()) => self.call.handle_timeout(Instant::now()),
+            }
+        }
+        self.write_last_words().await;
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.call.handle_input(Instant::now(), input);
+    }
+
+    fn leg_said(&mut self, event: leg::Event) {
+        if let leg::Event::Report(summary) = &event {
+            self.show(|view| view.quality = Some((**summary).clone()));
+        }
+        self.tell(Input::Leg(event));
+    }
+
+    fn operator_wants(&mut self, operator: Operator) {
+        let (wish, answer) = match operator {
+            Operator::Handoff { request, reply } => (Wish::Handoff(request), Answer::Handoff(reply)),
+            Operator::Hangup { reason, reply } => (Wish::Hangup { reason }, Answer::Done(reply)),
+            Operator::Dtmf { digits, reply, .. } => (Wish::Dtmf { digits }, Answer::Done(reply)),
+            Operator::KeyRead { key } if key == self.call.key() => return self.tell(Input::KeyRead),
+            Operator::KeyRead { .. } => return,
+        };
+        self.answers.push_back(answer);
+        self.tell(Input::Operator(wish));
+    }
+
+    async fn perform(&mut self, action: Action) {
+        match action {
+            Action::Sip(command) => {
+                if let Err(error) = self.say(command).await {
+                    tracing::debug!(%error, "not said");
+                }
+            }
+            // The receipt is spent here: what it proves is on its way.
+            Action::Refer(_receipt, command)
+            | Action::HangUpAndReturn(_receipt, command)
+            | Action::Redirect(_receipt, command) => {
+                if let Err(error) = self.say(command).await {
+                    self.tell(Input::NotSent { why: error.to_string() });
+                }
+            }
+            Action::OpenLeg(setup) => self.open_leg(*setup).await,
+            Action::Leg(command) => {
+                if let Some(leg) = &self.leg {
+                    // A leg that has ended has said so, or its node is going down.
+                    let _ = leg.send(command).await;
+                }
+            }
+            Action::Record(event) => self.record(event),
+            Action::Commit { handoff } => self.historian.commit(handoff),
+            Action::Milestone { at, what } => {
+                tracing::info!(at_ms = at.as_millis(), "{what}");
+                self.show(|view| view::reached(view, at, &what));
+            }
+            Action::Reply(result) => self.reply(result),
+            Action::Ended(last) => self.end(*last),
+        }
+    }
+
+    async fn say(&self, command: Command) -> Result<(), crate::net::sip_task::SipError> {
+        self.bridge.sip.command(self.dialog, command).await
+    }
+
+    /// Opens the leg on its shard. When that fails, the core hears that its agent is gone and takes the next step.
+    async fn open_leg(&mut self, setup: LegSetup) {
+        let Some(materials) = self.materials.take() else { return };
+        let now = Instant::now();
+        let tape = self.bridge.recorder.as_ref().map(|recorder| {
+            let (file, tape) = recorder.record(&setup.start.call.id);
+            self.historian.record(Event::new(
+                self.clock.at(now),
+                Kind::Recording { on: true, file: Some(file) },
+            ));
+            tape
+        });
+        let Materials { agent, vad, rtp, signalling, mut entropy } = materials;
+        let dialect = agent::build(&agent, entropy.fork());
+        let config = self.leg_config(&setup.media, vad, signalling, &mut entropy);
+        let leg = Leg::new(now, config, dialect, setup.start, tape);
+        let open = LegOpen {
+            link: leg.link(),
+            leg,
+            rtp_socket: rtp,
+            connect_timeout: self.connect_timeout,
+            events: self.leg_sink.clone(),
+        };
+        match self.bridge.shards.open(open).await {
+            Ok(commands) => self.leg = Some(commands),
+            Err(error) => {
+                let why = error.to_string();
+                self.tell(Input::Leg(leg::Event::AgentClosed { clean: false, why }));
+            }
+        }
+    }
+
+    fn leg_config(
+        &self,
+        media: &sdp::Negotiated,
+        vad: vad::Config,
+        signalling: IpAddr,
+        entropy: &mut Entropy,
+    ) -> leg::Config {
+        let shared = &self.bridge.media;
+        leg::Config {
+            remote: media.remote,
+            signalling,
+            latch: shared.latch,
+            codec: match media.codec {
+                sdp::Codec::Pcmu => g711::Codec::Pcmu,
+                sdp::Codec::Pcma => g711::Codec::Pcma,
+            },
+            telephone_event: media.telephone_event,
+            comfort_noise: media.comfort_noise,
+            send: media.send,
+            jitter: shared.jitter,
+            vad,
+            playout_max: shared.playout_max,
+            no_rtp_timeout: shared.no_rtp_timeout,
+            ssrc: entropy.next_u32(),
+            seq: SeqNo((entropy.next_u32() & 0xffff) as u16),
+            timestamp: RtpTimestamp(entropy.next_u32()),
+        }
+    }
+
+    fn record(&mut self, event: Event) {
+        if let Kind::Handoff(step) = &event.kind {
+            let at = self.invited_at.elapsed();
+            self.show(|view| view::handed(view, at, step));
+        }
+        self.historian.record(event);
+    }
+
+    fn reply(&mut self, result: Result<Option<baton_core::vocab::HandoffId>, baton_core::call::RequestError>) {
+        // An operator that stopped waiting has lost interest, not the call.
+        match (self.answers.pop_front(), result) {
+            (Some(Answer::Handoff(reply)), Ok(Some(id))) => drop(reply.send(Ok(id))),
+            (Some(Answer::Handoff(reply)), Ok(None)) => {
+                drop(reply.send(Err(Refusal("the call is over".into()))));
+            }
+            (Some(Answer::Handoff(reply)), Err(error)) => drop(reply.send(Err(Refusal(error.to_string())))),
+            (Some(Answer::Done(reply)), Ok(_)) => drop(reply.send(Ok(()))),
+            (Some(Answer::Done(reply)), Err(error)) => drop(reply.send(Err(Refusal(error.to_string())))),
+            (None, _) => {}
+        }
+    }
+
+    fn end(&mut self, last: Final) {
+        self.over = true;
+        let end = EndView {
+            kind: last.ended.kind.to_string(),
+            by: last.ended.by.to_string(),
+            reason: Some(last.ended.reason.clone()),
+        };
+        self.show(|view| view.quality = Some(last.media.clone()));
+        self.bridge.observer.call_ended(self.call.facts(), &last);
+        if let Some(registration) = self.registration.take() {
+            registration.end(self.clock.at(Instant::now()), end);
+        }
+    }
+
+    /// The call is over; its history is not, until the store has all of it.
+    async fn write_last_words(&mut self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        while !self.historian.is_done() {
+            self.historian.start(Instant::now());
+            let retry = self.historian.poll_timeout().unwrap_or(deadline).min(deadline);
+            tokio::select! {
+                _ = self.historian.wrote(Instant::now) => {}
+                () = tokio::time::sleep_until(retry.into()) => {}
+            }
+            if Instant::now() >= deadline {
+                return tracing::warn!("the end of this call's history could not be written");
+            }
+        }
+    }
+
+    fn show(&self, change: impl FnOnce(&mut CallView)) {
+        if let Some(registration) = &self.registration {
+            registration.update(change);
+        }
+    }
+
+    fn show_state(&self) {
+        let state = view::state_of(self.call.phase());
+        self.show(|view| {
+            view.state = state;
+            if view.answered.is_none() && let Some(at) = view.timings.answered_ms {
+                view.answered = Some(UnixMillis(view.started.0 + at));
+            }
+        });
+    }
+}
+
+fn first_view(now: Instant, setup: &Setup) -> CallView {
+    CallView {
+        sip_call_id: setup.invited.call_id.clone(),
+        twilio_call_sid: setup.invited.header("X-Twilio-CallSid").map(str::to_owned),
+        from: setup.invited.caller.clone(),
+        to: setup.invited.called.clone(),
+        trunk: setup.invited.trunk.clone(),
+        route: setup.route.name.clone(),
+        agent: setup.route.agent.clone(),
+        ..CallView::new(setup.id.clone(), setup.key, setup.clock.at(now))
+    }
+}
+
