@@ -126,7 +126,7 @@ impl Concealer {
 
     /// The next sample of the repeated voice, at full loudness.
     fn speak(&mut self) -> f32 {
-        if self.concealed > 0 && self.concealed % UNIT == 0 && self.voice.periods < 3 {
+        if self.concealed > 0 && self.concealed.is_multiple_of(UNIT) && self.voice.periods < 3 {
             let voice = &mut self.voice;
             voice.before = Some((voice.periods, voice.phase));
             voice.periods += 1;

@@ -212,7 +212,7 @@ impl Downlink {
         let marker = skipped || self.sender.packets() == 0;
         match self.digits.step(self.config.telephone_event.is_some()) {
             Some(dtmf::Step::Event { first, payload }) => {
-                self.send_event(first, timestamp, payload)
+                self.send_event(first, timestamp, payload);
             }
             Some(dtmf::Step::Tone { tones, phase }) => {
                 dtmf::write_tones(tones, phase, &mut self.pcm);
@@ -326,8 +326,9 @@ impl Clock {
     fn tick(&mut self, now: Instant) -> (u64, bool) {
         let start = *self.start.get_or_insert(now);
         let first = *self.first.get_or_insert_with(|| {
-            self.next = frames(now.saturating_duration_since(start));
-            now - (PTIME * u32::try_from(self.next).unwrap_or(0))
+            let passed = now.saturating_duration_since(start);
+            self.next = frames(passed);
+            start + passed.saturating_sub(wire_duration(self.next * WIRE_FRAME as u64))
         });
         let due = frames(now.saturating_duration_since(first));
         let skipped = due > self.next;

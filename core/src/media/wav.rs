@@ -106,7 +106,7 @@ pub fn octets(samples: &[i16]) -> impl Iterator<Item = u8> + '_ {
 /// # Errors
 /// See [`WavError`]; no input panics, and no more memory is taken than four times the file.
 pub fn read(file: &[u8]) -> Result<Wav, WavError> {
-    let mut chunks = match file {
+    let chunks = match file {
         [
             b'R',
             b'I',
@@ -125,7 +125,7 @@ pub fn read(file: &[u8]) -> Result<Wav, WavError> {
         _ => return Err(WavError::NotRiff),
     };
     let mut format = None;
-    while let Some((name, body)) = chunks.next() {
+    for (name, body) in chunks {
         match &name {
             b"fmt " => format = Some(Format::read(body)?),
             b"data" => {

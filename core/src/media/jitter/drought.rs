@@ -90,7 +90,7 @@ mod tests {
         drought.arrived(t0, false);
         drought.arrived(t0 + Duration::from_secs(9), true);
         assert_eq!(drought.patience(false), PAUSE_MIN);
-        drought.arrived(t0 + Duration::from_secs(900), false);
+        drought.arrived(t0 + Duration::from_mins(15), false);
         assert_eq!(drought.patience(false), PAUSE_MAX);
         assert_eq!(drought.patience(true), SPEECH_MAX);
     }

@@ -82,7 +82,7 @@ pub enum PacketError {
 /// # Errors
 /// See [`PacketError`]; no input panics.
 pub fn parse(datagram: &[u8]) -> Result<Packet<'_>, PacketError> {
-    let reader = RtpReader::new(datagram).map_err(fault)?;
+    let reader = RtpReader::new(datagram).map_err(|error| fault(&error))?;
     // RTCP types 192-223 look like a marked packet of types 64-95, which RFC 5761 therefore forbids to RTP.
     if matches!(datagram.get(1), Some(192..=223)) {
         return Err(PacketError::Rtcp);
@@ -113,8 +113,8 @@ impl Packet<'_> {
     }
 }
 
-fn fault(error: RtpReaderError) -> PacketError {
-    match error {
+fn fault(error: &RtpReaderError) -> PacketError {
+    match *error {
         RtpReaderError::BufferTooShort(len) => PacketError::TooShort(len),
         RtpReaderError::UnsupportedVersion(version) => PacketError::Version(version),
         RtpReaderError::HeadersTruncated { .. } => PacketError::Truncated,

@@ -53,7 +53,7 @@ fn sent(packets: usize, mut delay: impl FnMut(usize) -> Option<u64>) -> Vec<Arri
         .filter_map(|index| {
             let n = u32::try_from(index).unwrap();
             Some(Arrival {
-                us: n as u64 * 20_000 + 20_000 + delay(index)?,
+                us: u64::from(n) * 20_000 + 20_000 + delay(index)?,
                 index,
                 seq: u16::try_from(n & 0xffff).unwrap().wrapping_add(65_500),
                 timestamp: (n * 160).wrapping_add(0xffff_f000),
@@ -479,7 +479,7 @@ fn speech_is_reported_on_the_media_clock() {
     let mut call = Call::new(CONFIG);
     let quiet = vec![0xff_u8; 160];
     let loud: Vec<u8> = (0..160)
-        .map(|n: u8| if n / 32 % 2 == 0 { 0x90 } else { 0x10 })
+        .map(|n: u8| if n & 32 == 0 { 0x90 } else { 0x10 })
         .collect();
     for arrival in sent(150, |_| Some(0)) {
         call.advance(arrival.us);
