@@ -135,12 +135,15 @@ impl Endpoint {
         if let Err(refusal) = checked {
             return self.core.refuse_for(request, flow, &refusal);
         }
-        match request.method() {
-            Method::Invite => self.handle_invite(incoming, merge, trunk),
-            Method::Options => self.handle_options(request, flow),
-            // A transfer of nothing: nobody is on the line.
-            Method::Refer => self.core.refuse(request, flow, 603),
-            _ => self.core.refuse(request, flow, 481),
+        let method = request.method();
+        if *method == Method::Invite {
+            self.handle_invite(incoming, merge, trunk);
+        } else if *method == Method::Options {
+            self.handle_options(request, flow);
+        } else if *method == Method::Refer {
+            self.core.refuse(request, flow, 603); // a transfer of nothing: nobody is on the line
+        } else {
+            self.core.refuse(request, flow, 481);
         }
     }
 
