@@ -1,5 +1,8 @@
 //! SIP (RFC 3261) without sockets: messages, transactions, dialogs, and one endpoint that owns them all.
 //! Bodies are bytes here; SDP is a stranger.
 
+pub mod dialog;
 pub mod endpoint;
 pub mod message;
+pub mod transaction;
+pub mod trunk;

@@ -1,7 +1,302 @@
 //! The node's one SIP core: datagrams in; transmits, events and deadlines out.
+//!
+//! ```text
+//!            handle_datagram          poll_transmit
+//!  wire ──────────┬───────────────────────▲────────── wire
+//!                 ▼                        │
+//!        transaction layer (repeats, absorbs, forgets)
+//!                 ▼                        │
+//!        checks ─► sessions (one per dialog: INVITE usage, offers, transfer)
+//!                 ▼                        │
+//!  call ◄── poll_event                 command ◄── call
+//! ```
+//!
+//! After every `handle_*`, [`Endpoint::invite`] and [`Endpoint::command`], drain [`Endpoint::poll_transmit`] and
+//! [`Endpoint::poll_event`], then sleep until [`Endpoint::poll_timeout`].
+//!
+//! What is refused before a call sees it is answered without being remembered (RFC 3261 §8.2.7), so a flood of it
+//! costs no memory; what is remembered is bounded by [`Limits`].
 
+mod author;
+mod config;
+mod core;
+mod counters;
+mod dialogs;
 pub mod event;
+mod layer;
+mod receive;
+mod schedule;
+mod screen;
+mod session;
+#[cfg(test)]
+mod tests;
 
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+pub use config::{Advertised, Config, Limits, Readiness};
+pub use counters::Counters;
 pub use event::{
     Command, DialogEvent, DialogId, Event, Flow, Invited, NotifyState, Transmit, Transport,
 };
+pub use session::CommandError;
+
+use self::author::{Author, Draft};
+use self::core::Core;
+use self::dialogs::Dialogs;
+use self::layer::{Origin, Purpose, Silence, TransactionLayer};
+use self::schedule::Subject;
+use self::session::Session;
+use super::dialog::{Dialog, NewDialog};
+use super::message::{BuildError, Name, NameAddr, Uri};
+use super::trunk::Trunks;
+use crate::vocab::Entropy;
+
+/// All transactions and dialogs of one node.
+#[derive(Debug)]
+pub struct Endpoint {
+    core: Core,
+    dialogs: Dialogs,
+    trunks: Trunks,
+    readiness: Readiness,
+}
+
+/// A call to be placed.
+#[derive(Debug, Clone)]
+pub struct OutgoingInvite {
+    /// By which way.
+    pub flow: Flow,
+    /// The Request-URI.
+    pub target: String,
+    /// From value without tag: `"Name" <sip:user@host>`.
+    pub from: String,
+    /// To value; empty: the target.
+    pub to: String,
+    /// Call-ID; empty: a random one.
+    pub call_id: String,
+    /// Extra header fields.
+    pub headers: Vec<(String, String)>,
+    /// SDP. Without it the far end makes the offer, and our ACK, which is sent at once, does not answer it: good for
+    /// asking whether somebody answers, not for talking.
+    pub body: Bytes,
+}
+
+/// Why a call was not placed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InviteError {
+    /// From or To is no address, or has a tag already.
+    #[error("{0} is no address without tag")]
+    Address(&'static str),
+    /// This node holds as many dialogs as it may.
+    #[error("too many dialogs")]
+    TooManyDialogs,
+    /// A header field or URI that cannot be said.
+    #[error(transparent)]
+    Unspeakable(#[from] BuildError),
+}
+
+impl Endpoint {
+    /// An endpoint that takes calls at once.
+    pub fn new(config: Config, entropy: Entropy) -> Self {
+        let author = Author::new(
+            config.advertised,
+            config.user_agent,
+            config.limits.retry_after,
+            entropy,
+        );
+        Self {
+            core: Core {
+                layer: TransactionLayer::new(config.timing),
+                author,
+                events: VecDeque::new(),
+                limits: config.limits,
+            },
+            dialogs: Dialogs::default(),
+            trunks: config.trunks,
+            readiness: Readiness::Ready,
+        }
+    }
+
+    /// Takes new calls, or answers them 503 from now on. Running calls are not touched.
+    pub fn set_readiness(&mut self, readiness: Readiness) {
+        self.readiness = readiness;
+    }
+
+    /// Who may call from now on.
+    pub fn set_trunks(&mut self, trunks: Trunks) {
+        self.trunks = trunks;
+    }
+
+    /// Places a call. What becomes of it is told in events: Progress, then Answered or Refused.
+    ///
+    /// # Errors
+    /// Nothing has been sent then.
+    pub fn invite(
+        &mut self,
+        now: Instant,
+        invite: OutgoingInvite,
+    ) -> Result<DialogId, InviteError> {
+        if self.dialogs.len() >= self.core.limits.dialogs {
+            return Err(InviteError::TooManyDialogs);
+        }
+        let from = untagged(&invite.from).ok_or(InviteError::Address("From"))?;
+        let author = &mut self.core.author;
+        let user = Uri::parse(from.uri)
+            .ok()
+            .and_then(|uri| uri.user_raw().map(str::to_owned));
+        let contact = author.contact(&invite.flow, user.as_deref());
+        let to = match invite.to.as_str() {
+            "" => format!("<{}>", invite.target),
+            to if untagged(to).is_some() => to.to_owned(),
+            _ => return Err(InviteError::Address("To")),
+        };
+        let local_tag = author.tag();
+        let new = NewDialog {
+            call_id: if invite.call_id.is_empty() {
+                author.call_id()
+            } else {
+                invite.call_id
+            },
+            local: format!("{};tag={local_tag}", invite.from),
+            local_tag,
+            remote: to,
+            target: invite.target,
+            cseq: 0,
+        };
+        let mut dialog = Dialog::to_be(new, contact, invite.flow);
+        let Draft {
+            builder,
+            branch,
+            cseq,
+            ways,
+        } = author.invite(&mut dialog, invite.flow);
+        let builder = builder.headers(&invite.headers);
+        let request = if invite.body.is_empty() {
+            builder.header(Name::Accept, author::SDP).build()?
+        } else {
+            builder.body(author::SDP, invite.body).build()?
+        };
+        let id = self.dialogs.next_id();
+        let origin = Origin {
+            owner: Some(id),
+            purpose: Purpose::Invite,
+            cseq,
+        };
+        self.core.layer.counters.calls_out += 1;
+        let client = self
+            .core
+            .layer
+            .start_invite(now, ways, request, &branch, origin);
+        self.dialogs.insert(Session::calling(id, dialog, client));
+        Ok(id)
+    }
+
+    /// Says something in a dialog.
+    ///
+    /// # Errors
+    /// Nothing has been sent then.
+    pub fn command(
+        &mut self,
+        now: Instant,
+        dialog: DialogId,
+        command: Command,
+    ) -> Result<(), CommandError> {
+        self.with(dialog, |session, core| {
+            session.handle_command(now, core, command)
+        })
+        .unwrap_or(Err(CommandError::NoDialog))
+    }
+
+    /// Sending on a flow failed, or its connection broke. Requests waiting for an answer there take their other way if
+    /// they have one, and fail at once if not; answers need no care, their askers ask again.
+    pub fn handle_send_error(&mut self, now: Instant, flow: &Flow, why: &str) {
+        tracing::debug!(transport = flow.transport.as_str(), why, "send failed");
+        for origin in self.core.layer.handle_send_error(flow) {
+            self.handle_silence(now, origin, Silence::Unreachable);
+        }
+    }
+
+    /// Fires everything that is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(subject) = self.core.layer.schedule.due(now) {
+            match subject {
+                Subject::Server(id) => self.core.layer.handle_server_timeout(now, id),
+                Subject::Client(id) => {
+                    if let Some(origin) = self.core.layer.handle_client_timeout(now, id) {
+                        self.handle_silence(now, origin, Silence::TimedOut);
+                    }
+                }
+                Subject::Dialog(id) => {
+                    let found = self.with(id, |session, core| session.handle_timeout(now, core));
+                    if found.is_none() {
+                        self.core.layer.schedule.forget_first();
+                    }
+                }
+            }
+        }
+    }
+
+    fn handle_silence(&mut self, now: Instant, origin: Origin, silence: Silence) {
+        if let Some(owner) = origin.owner {
+            self.with(owner, |session, core| {
+                session.handle_silence(now, core, origin, silence);
+            });
+        }
+    }
+
+    /// The next message to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.core.layer.poll_transmit()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.core.events.pop_front()
+    }
+
+    /// When [`Endpoint::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.core.layer.schedule.next()
+    }
+
+    /// What it has seen so far.
+    pub fn counters(&self) -> Counters {
+        self.core.layer.counters
+    }
+
+    /// Dialogs alive, those included that linger for NOTIFYs.
+    pub fn dialogs(&self) -> usize {
+        self.dialogs.len()
+    }
+
+    /// Transactions alive, server and client.
+    pub fn transactions(&self) -> usize {
+        self.core.layer.servers() + self.core.layer.clients()
+    }
+
+    /// Does something with a dialog, then puts it where its state belongs: into the schedule, or away.
+    fn with<T>(
+        &mut self,
+        id: DialogId,
+        act: impl FnOnce(&mut Session, &mut Core) -> T,
+    ) -> Option<T> {
+        let session = self.dialogs.get_mut(id)?;
+        let done = act(session, &mut self.core);
+        let deadline = session.deadline().filter(|_| !session.is_gone());
+        self.core
+            .layer
+            .schedule
+            .set(Subject::Dialog(id), &mut session.wake, deadline);
+        if session.is_gone() {
+            self.dialogs.remove(id);
+        }
+        Some(done)
+    }
+}
+
+fn untagged(value: &str) -> Option<NameAddr<'_>> {
+    NameAddr::parse(value).filter(|address| address.tag().is_none())
+}

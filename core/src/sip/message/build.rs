@@ -387,7 +387,8 @@ fn stamped(line: &str, source: SocketAddr) -> Option<String> {
     let value = split_outside(line, b',').next()?;
     let via = Via::parse(value)?;
     let asked = via.rport().is_some();
-    if !asked && via.host_ip() == Some(source.ip()) && via.received().is_none() {
+    let ip = source.ip().to_canonical(); // a dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d
+    if !asked && via.host_ip() == Some(ip) && via.received().is_none() {
         return None;
     }
     let at = value.as_ptr() as usize - line.as_ptr() as usize;
@@ -406,10 +407,10 @@ fn stamped(line: &str, source: SocketAddr) -> Option<String> {
             stamped.push_str(value);
         }
     }
-    stamped.push_str(&format!(";received={}", source.ip()));
-    if asked {
-        stamped.push_str(&format!(";rport={}", source.port()));
-    }
+    let port = asked.then(|| format!(";rport={}", source.port()));
+    stamped.push_str(";received=");
+    stamped.push_str(&ip.to_string());
+    stamped.push_str(&port.unwrap_or_default());
     stamped.push_str(&line[at + value.len()..]);
     Some(stamped)
 }
@@ -435,4 +436,270 @@ fn is_start_line_word(text: &str) -> bool {
     !text.is_empty()
         && text.len() < limits::START_LINE
         && text.chars().all(|c| c > ' ' && c != '\x7f')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::Message;
+
+    fn invite(via: &str) -> Request {
+        let text = format!(
+            "INVITE sip:bot@h SIP/2.0\r\n{via}\r\nFrom: \"J\" <sip:a@b>;tag=1\r\nTo:   <sip:bot@h>\r\n\
+             i: c1@h\r\nCSeq: 7 INVITE\r\nRecord-Route: <sip:p1;lr>\r\nRecord-Route: <sip:p2;lr>\r\n\r\n"
+        );
+        request(text.as_bytes())
+    }
+
+    fn request(octets: &[u8]) -> Request {
+        match Message::parse(&Bytes::copy_from_slice(octets)).unwrap() {
+            Message::Request(request) => request,
+            Message::Response(_) => panic!("a response"),
+        }
+    }
+
+    fn top_via(via: &str, source: &str) -> String {
+        let request = invite(via);
+        let response = Response::builder_for(&request, 200)
+            .source(source.parse().unwrap())
+            .build()
+            .unwrap();
+        response.headers().get(Name::Via).unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_request_is_written_as_it_is_said() {
+        let request = Request::builder(Method::Refer, "sip:a@h;transport=udp")
+            .header(Name::Via, "SIP/2.0/UDP 192.0.2.1;rport;branch=z9hG4bK1")
+            .header("X-Session-Key", "k-42")
+            .body("text/plain", Bytes::from_static(b"hi"))
+            .build()
+            .unwrap();
+        assert_eq!(
+            request.to_bytes(),
+            "REFER sip:a@h;transport=udp SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;rport;branch=z9hG4bK1\r\n\
+             X-Session-Key: k-42\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi"
+        );
+        assert_eq!(
+            (request.uri(), request.body().as_ref()),
+            ("sip:a@h;transport=udp", &b"hi"[..])
+        );
+        assert_eq!(request.headers().named("x-session-key"), Some("k-42"));
+        assert_eq!(request.headers().content_length(), Ok(Some(2)));
+    }
+
+    #[test]
+    fn a_response_copies_what_ties_it_to_its_request() {
+        let request = invite(
+            "Via: SIP/2.0/TLS 192.0.2.60;branch=z9hG4bK1\r\nv: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK0",
+        );
+        let response = Response::builder_for(&request, 180)
+            .to_tag("our1")
+            .copy(Name::RecordRoute)
+            .header(Name::Contact, "<sip:bot@192.0.2.10>")
+            .build()
+            .unwrap();
+        assert_eq!(
+            response.to_bytes(),
+            "SIP/2.0 180 Ringing\r\nVia: SIP/2.0/TLS 192.0.2.60;branch=z9hG4bK1\r\n\
+             Via: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK0\r\nFrom: \"J\" <sip:a@b>;tag=1\r\nTo: <sip:bot@h>;tag=our1\r\n\
+             Call-ID: c1@h\r\nCSeq: 7 INVITE\r\nRecord-Route: <sip:p1;lr>\r\nRecord-Route: <sip:p2;lr>\r\n\
+             Contact: <sip:bot@192.0.2.10>\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert_eq!((response.status(), response.reason()), (180, "Ringing"));
+        assert_eq!(response.validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_to_tag_that_is_there_stays() {
+        let request = request(b"BYE sip:bot@h SIP/2.0\r\nTo: <sip:bot@h>;tag=old\r\n\r\n");
+        let response = Response::builder_for(&request, 481)
+            .to_tag("new")
+            .build()
+            .unwrap();
+        assert_eq!(
+            response.headers().get(Name::To),
+            Some("<sip:bot@h>;tag=old")
+        );
+    }
+
+    #[test]
+    fn what_a_broken_request_lacks_its_answer_lacks_too() {
+        let request =
+            request(b"INVITE sip:bot@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\n\r\n");
+        let fault = request.validate().unwrap_err();
+        let response = Response::builder_for(&request, fault.status())
+            .reason(&fault.reason())
+            .build()
+            .unwrap();
+        assert_eq!(
+            response.to_bytes(),
+            "SIP/2.0 400 Missing From\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn octets_that_are_no_utf8_are_copied_as_they_came() {
+        let request =
+            request(b"OPTIONS sip:h SIP/2.0\r\nFrom: \"Jos\xe9\" <sip:a@b>;tag=1\r\n\r\n");
+        assert_eq!(
+            request.headers().get(Name::From),
+            Some("\"Jos_\" <sip:a@b>;tag=1")
+        );
+        let response = Response::builder_for(&request, 200).build().unwrap();
+        assert!(response.to_bytes().windows(6).any(|w| w == b"\"Jos\xe9\""));
+        assert_eq!(response.headers().from().unwrap().tag(), Some("1"));
+    }
+
+    #[test]
+    fn the_top_via_gets_the_source_it_really_had() {
+        let source = "192.0.2.9:40000";
+        assert_eq!(
+            top_via(
+                "Via: SIP/2.0/UDP 10.0.0.1;rport;branch=z9hG4bK1, SIP/2.0/UDP h2",
+                source
+            ),
+            "SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1;received=192.0.2.9;rport=40000, SIP/2.0/UDP h2"
+        );
+        assert_eq!(
+            top_via("Via: SIP/2.0/UDP host.example.com ;branch=z9hG4bK1", source),
+            "SIP/2.0/UDP host.example.com;branch=z9hG4bK1;received=192.0.2.9"
+        );
+        let honest = "SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK1";
+        assert_eq!(top_via(&format!("Via: {honest}"), source), honest);
+        assert_eq!(
+            top_via(&format!("Via: {honest}"), "[::ffff:192.0.2.9]:40000"),
+            honest
+        );
+        assert_eq!(
+            top_via("Via: SIP/2.0/UDP h;branch=z9hG4bK1", "[2001:db8::1]:5060"),
+            "SIP/2.0/UDP h;branch=z9hG4bK1;received=2001:db8::1"
+        );
+    }
+
+    #[test]
+    fn a_source_the_peer_wrote_itself_is_not_believed() {
+        assert_eq!(
+            top_via(
+                "Via: SIP/2.0/UDP 192.0.2.9;received=198.51.100.1;rport=1;branch=z9hG4bK1",
+                "192.0.2.9:40000"
+            ),
+            "SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK1;received=192.0.2.9;rport=40000"
+        );
+    }
+
+    #[test]
+    fn no_value_can_inject_a_header() {
+        for evil in ["a\r\nX: 1", "a\nX: 1", "a\rX: 1", "a\0b", "\r\n"] {
+            let request = Request::builder(Method::Bye, "sip:a@h")
+                .header("X-A", evil)
+                .build();
+            assert_eq!(request.unwrap_err(), BuildError::LineEnd("X-A".into()));
+            let typed = Request::builder(Method::Bye, "sip:a@h")
+                .body(evil, Bytes::new())
+                .build();
+            assert!(typed.is_err());
+            let named = Request::builder(Method::Bye, "sip:a@h")
+                .header(evil, "1")
+                .build();
+            assert_eq!(named.unwrap_err(), BuildError::Name(evil.into()));
+            assert!(
+                Request::builder(Method::Bye, &format!("sip:{evil}"))
+                    .build()
+                    .is_err()
+            );
+            assert!(
+                Request::builder(Method::new(evil), "sip:a@h")
+                    .build()
+                    .is_err()
+            );
+            let request = invite("Via: SIP/2.0/UDP h");
+            assert!(
+                Response::builder_for(&request, 200)
+                    .reason(evil)
+                    .build()
+                    .is_err()
+            );
+            assert!(
+                Response::builder_for(&request, 200)
+                    .to_tag(evil)
+                    .build()
+                    .is_err()
+            );
+            assert!(
+                Response::builder_for(&request, 200)
+                    .header("X-A", evil)
+                    .build()
+                    .is_err()
+            );
+        }
+        for name in ["", "X A", "X:", "é", "X-A:1"] {
+            assert!(
+                Request::builder(Method::Bye, "sip:a@h")
+                    .header(name, "1")
+                    .build()
+                    .is_err(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn start_lines_that_would_break_are_refused() {
+        assert!(Request::builder(Method::Bye, "").build().is_err());
+        assert!(
+            Request::builder(Method::Bye, "sip:a@h SIP/2.0")
+                .build()
+                .is_err()
+        );
+        assert!(
+            Request::builder(Method::new("BYE sip:x"), "sip:a@h")
+                .build()
+                .is_err()
+        );
+        let request = invite("Via: SIP/2.0/UDP h");
+        for status in [0, 99, 700, u16::MAX] {
+            assert!(Response::builder_for(&request, status).build().is_err());
+        }
+    }
+
+    #[test]
+    fn content_length_is_counted_whatever_is_asked_for() {
+        let request = Request::builder(Method::Info, "sip:a@h")
+            .header("Content-Length", "9999")
+            .header("l", "8")
+            .body("a/b", Bytes::from_static(b"123"))
+            .build()
+            .unwrap();
+        assert_eq!(
+            request
+                .headers()
+                .all(Name::ContentLength)
+                .collect::<Vec<_>>(),
+            ["3"]
+        );
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused() {
+        let build = |body: usize| {
+            Request::builder(Method::Info, "sip:a@h")
+                .body("a/b", Bytes::from(vec![0; body]))
+                .build()
+        };
+        assert!(build(60_000).is_ok());
+        assert_eq!(build(limits::MESSAGE).unwrap_err(), BuildError::TooLarge);
+        let long = "x".repeat(limits::HEADER + 1);
+        let request = Request::builder(Method::Info, "sip:a@h")
+            .header("X", &long)
+            .build();
+        assert_eq!(request.unwrap_err(), BuildError::TooLarge);
+        let many: Vec<_> = (0..limits::HEADERS)
+            .map(|i| (format!("X-{i}"), String::new()))
+            .collect();
+        let request = Request::builder(Method::Info, "sip:a@h")
+            .headers(&many)
+            .build();
+        assert_eq!(request.unwrap_err(), BuildError::TooLarge);
+    }
 }

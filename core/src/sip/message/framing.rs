@@ -126,7 +126,10 @@ impl Framer {
         if skipped.is_empty() {
             return;
         }
-        self.line_feeds += skipped.iter().filter(|b| **b == b'\n').count();
+        self.line_feeds += skipped
+            .iter()
+            .map(|b| usize::from(*b == b'\n'))
+            .sum::<usize>();
         self.pings += self.line_feeds / 2;
         self.line_feeds %= 2;
         self.searched = 0;
@@ -183,4 +186,144 @@ fn content_length(headers: &Headers) -> Option<usize> {
         .all(|other| Some(other) == first)
         .then(|| headers.content_length().ok().flatten())
         .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: &[u8] =
+        b"OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/TCP h\r\nContent-Length: 4\r\n\r\nbody";
+    const BYE: &[u8] = b"BYE sip:h SIP/2.0\r\nl:\r\n 0\r\n\r\n";
+
+    fn messages(framer: &mut Framer) -> Vec<Bytes> {
+        std::iter::from_fn(|| framer.poll_message())
+            .map(|message| message.unwrap())
+            .collect()
+    }
+
+    fn error(octets: &[u8]) -> FramingError {
+        let mut framer = Framer::new();
+        framer.push(octets);
+        let error = framer.poll_message().unwrap().unwrap_err();
+        framer.push(OPTIONS);
+        assert_eq!(framer.poll_message(), None, "nothing follows an error");
+        error
+    }
+
+    #[test]
+    fn messages_come_out_however_the_stream_is_cut() {
+        let stream = [OPTIONS, b"\r\n", BYE, OPTIONS].concat();
+        for step in 1..stream.len() {
+            let mut framer = Framer::new();
+            let mut seen = Vec::new();
+            for piece in stream.chunks(step) {
+                framer.push(piece);
+                seen.extend(messages(&mut framer));
+            }
+            assert_eq!(seen, [OPTIONS, BYE, OPTIONS], "pieces of {step}");
+            assert!(!framer.is_mid_message());
+        }
+    }
+
+    #[test]
+    fn half_a_message_is_waited_for() {
+        let mut framer = Framer::new();
+        framer.push(&OPTIONS[..OPTIONS.len() - 1]);
+        assert_eq!(framer.poll_message(), None);
+        assert!(framer.is_mid_message());
+    }
+
+    #[test]
+    fn each_double_line_end_is_one_ping() {
+        let mut framer = Framer::new();
+        for piece in [&b"\r\n"[..], b"\r", b"\n", b"\r\n\r\n", b"\r\n"] {
+            framer.push(piece);
+            assert_eq!(framer.poll_message(), None);
+        }
+        assert_eq!(framer.take_pings(), 2);
+        assert_eq!(framer.take_pings(), 0);
+        framer.push(BYE);
+        assert_eq!(messages(&mut framer), [BYE]);
+        assert_eq!(framer.take_pings(), 0);
+    }
+
+    #[test]
+    fn a_stream_without_content_length_is_answered_and_closed() {
+        for line in [
+            "",
+            "Content-Length: -1\r\n",
+            "l: x\r\n",
+            "l: 4\r\nContent-Length: 5\r\n",
+            "l:\r\n",
+            "l: 99999999999999999999\r\n",
+        ] {
+            let head = format!("INVITE sip:h SIP/2.0\r\nVia: SIP/2.0/TCP h\r\n{line}\r\n");
+            let error = error(format!("{head}body").as_bytes());
+            assert_eq!(error.status(), 400);
+            let message = Message::parse(error.head().unwrap()).unwrap();
+            assert!(message.headers().via().is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn two_lengths_that_agree_are_one() {
+        let mut framer = Framer::new();
+        framer.push(b"BYE sip:h SIP/2.0\r\nl: 1\r\nl: 1\r\n\r\nx");
+        assert_eq!(messages(&mut framer).len(), 1);
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_refused_before_it_is_read() {
+        let error = error(b"INFO sip:h SIP/2.0\r\nContent-Length: 4000000000\r\n\r\n");
+        assert_eq!((error.status(), error.head().is_some()), (513, true));
+    }
+
+    #[test]
+    fn a_head_without_end_is_refused_at_the_limit() {
+        let mut framer = Framer::new();
+        let mut pushed = 0;
+        let error = loop {
+            framer.push(b"INVITE sip:h SIP/2.0\r\nX: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n");
+            pushed += 1;
+            if let Some(message) = framer.poll_message() {
+                break message.unwrap_err();
+            }
+            assert!(pushed < 5000, "bounded");
+        };
+        assert_eq!(error, FramingError::HeadTooLarge);
+    }
+
+    #[test]
+    fn what_is_no_sip_is_refused() {
+        for text in [
+            "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+            "\x16\x03\x01\n\n",
+            "SIP/2.0 abc\r\n\r\n",
+        ] {
+            assert!(
+                matches!(error(text.as_bytes()), FramingError::NotSip(_)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_framer_and_the_parser_agree_on_where_a_body_starts() {
+        for head in [
+            "BYE sip:h SIP/2.0\nl: 2\n\n",
+            "BYE sip:h SIP/2.0\r\nl: 2\n\r\n",
+            "BYE sip:h SIP/2.0\nl: 2\r\n\n",
+        ] {
+            let mut framer = Framer::new();
+            framer.push(head.as_bytes());
+            framer.push(b"hiBYE");
+            let message = framer.poll_message().unwrap().unwrap();
+            assert_eq!(
+                Message::parse(&message).unwrap().body().as_ref(),
+                b"hi",
+                "{head:?}"
+            );
+        }
+    }
 }

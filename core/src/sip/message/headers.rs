@@ -158,7 +158,7 @@ impl Headers {
         NameAddr::parse(value.ok_or(ParseError::Missing(name))?).ok_or(ParseError::Malformed(name))
     }
 
-    /// CSeq.
+    /// `CSeq`.
     ///
     /// # Errors
     /// Missing or malformed; a number of 2^31 and more is malformed.
@@ -242,7 +242,7 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// CSeq: the order of requests in a dialog (RFC 3261 §20.16).
+/// `CSeq`: the order of requests in a dialog (RFC 3261 §20.16).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CSeq {
     /// Below 2^31.
@@ -270,5 +270,108 @@ impl CSeq {
 impl fmt::Display for CSeq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.number, self.method)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::Message;
+
+    fn read(lines: &str) -> Message {
+        let text = format!("INVITE sip:a@h SIP/2.0\r\n{lines}\r\n");
+        Message::parse(&Bytes::from(text)).unwrap()
+    }
+
+    #[test]
+    fn compact_and_odd_spellings_are_the_same_field() {
+        let message = read(
+            "v: SIP/2.0/UDP h1;branch=z9hG4bK1\r\nVIA : SIP/2.0/UDP h2\r\nvia:SIP/2.0/UDP h3\r\n",
+        );
+        let headers = message.headers();
+        assert_eq!(headers.all(Name::Via).count(), 3);
+        assert_eq!(headers.via().unwrap().host, "h1");
+        assert_eq!(headers.named("Via"), headers.named("v"));
+        let written: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+        assert_eq!(written, ["v", "VIA", "via"]);
+    }
+
+    #[test]
+    fn lists_are_split_over_all_their_lines() {
+        let message = read(
+            "Route: <sip:p1;lr>, \"a, b\" <sip:p2,x;lr>\r\nRoute: <sip:p3>\r\nk: timer,100rel\r\n",
+        );
+        let headers = message.headers();
+        assert_eq!(
+            headers.values(Name::Route).collect::<Vec<_>>(),
+            ["<sip:p1;lr>", "\"a, b\" <sip:p2,x;lr>", "<sip:p3>"]
+        );
+        assert!(headers.lists(Name::Supported, "100REL"));
+        assert!(!headers.lists(Name::Supported, "rel"));
+        assert!(!headers.lists(Name::Require, "timer"));
+    }
+
+    #[test]
+    fn unknown_headers_are_found_in_any_case_and_kept_verbatim() {
+        let message = read("X-Twilio-CallSid:   CA01 ; x=\"é\" \r\nx-empty:\r\n");
+        assert_eq!(
+            message.headers().named("x-twilio-callsid"),
+            Some("CA01 ; x=\"é\"")
+        );
+        assert_eq!(message.headers().named("X-EMPTY"), Some(""));
+        assert_eq!(message.headers().named("x-absent"), None);
+    }
+
+    #[test]
+    fn addresses_are_read_where_they_stand() {
+        let message = read(
+            "From: \"A\" <sip:a@h>;tag=1\r\nTo: sip:b@h\r\nm: <sip:c@h>, <sip:d@h>\r\nr: <sip:q@h?X=1>\r\n",
+        );
+        let headers = message.headers();
+        assert_eq!(headers.from().unwrap().tag(), Some("1"));
+        assert_eq!(headers.to().unwrap().uri, "sip:b@h");
+        assert_eq!(headers.contact().unwrap().uri, "sip:c@h");
+        assert_eq!(headers.name_addr(Name::ReferTo).unwrap().uri, "sip:q@h?X=1");
+        assert_eq!(
+            headers.name_addr(Name::ReferredBy),
+            Err(ParseError::Missing(Name::ReferredBy))
+        );
+        assert_eq!(
+            read("Contact: *\r\n").headers().contact(),
+            Err(ParseError::Malformed(Name::Contact))
+        );
+    }
+
+    #[test]
+    fn small_fields_are_read() {
+        let message = read(
+            "CSeq: 0009   INVITE\r\nMax-Forwards: 0068\r\nc: Application/SDP ; x=1\r\no: refer;id=93\r\nl: 0\r\n",
+        );
+        let headers = message.headers();
+        assert_eq!(headers.cseq().unwrap().to_string(), "9 INVITE");
+        assert_eq!(headers.max_forwards(), Ok(Some(68)));
+        assert_eq!(headers.content_type(), Some("Application/SDP"));
+        assert_eq!(headers.params(Name::Event).value("id"), Some("93"));
+        assert_eq!(headers.content_length(), Ok(Some(0)));
+        assert_eq!((headers.len(), headers.is_empty()), (5, false));
+    }
+
+    #[test]
+    fn what_is_absent_says_so() {
+        let message = read("");
+        let headers = message.headers();
+        assert!(headers.is_empty());
+        assert_eq!(headers.via(), Err(ParseError::Missing(Name::Via)));
+        assert_eq!(headers.call_id(), Err(ParseError::Missing(Name::CallId)));
+        assert_eq!(headers.cseq(), Err(ParseError::Missing(Name::CSeq)));
+        assert_eq!(headers.max_forwards(), Ok(None));
+        assert_eq!(headers.content_type(), None);
+        assert_eq!(headers.params(Name::Event).iter().count(), 0);
+    }
+
+    #[test]
+    fn a_debug_print_shows_no_values() {
+        let shown = format!("{:?}", read("From: <sip:+15551230000@h>\r\n"));
+        assert!(shown.contains("From") && !shown.contains("1555"), "{shown}");
     }
 }

@@ -20,22 +20,17 @@ pub(super) fn message(datagram: &Bytes) -> Result<Message, ParseError> {
     // RFC 3261 §7.5: empty lines before the start line are ignored.
     let start = datagram.iter().position(|b| !matches!(b, b'\r' | b'\n'));
     let wire = datagram.slice(start.ok_or(ParseError::Empty)?..);
-    match std::str::from_utf8(&wire) {
-        Ok(text) => {
-            let scan = Scan::run(text);
-            finish(&wire, wire.clone(), scan)
-        }
-        Err(_) => {
-            let shown = shown(&wire);
-            let scan = Scan::run(&shown);
-            let text = if wire[..scan.head_end] == shown.as_bytes()[..scan.head_end] {
-                wire.clone()
-            } else {
-                Bytes::copy_from_slice(shown.as_bytes())
-            };
-            finish(&wire, text, scan)
-        }
+    if let Ok(text) = std::str::from_utf8(&wire) {
+        return finish(&wire, wire.clone(), Scan::run(text));
     }
+    let shown = shown(&wire);
+    let scan = Scan::run(&shown);
+    let text = if wire[..scan.head_end] == shown.as_bytes()[..scan.head_end] {
+        wire.clone() // only the body is no text
+    } else {
+        Bytes::copy_from_slice(shown.as_bytes())
+    };
+    finish(&wire, text, scan)
 }
 
 /// The same octets as text, each that is no UTF-8 replaced by `_`: spans stay valid, and `_` has no meaning in
@@ -291,6 +286,278 @@ fn blank_line_ends(octets: &mut [u8], span: Span) {
     for octet in octets.get_mut(span.range()).unwrap_or_default() {
         if matches!(*octet, b'\r' | b'\n') {
             *octet = b' ';
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(octets: &[u8]) -> Result<Message, ParseError> {
+        message(&Bytes::copy_from_slice(octets))
+    }
+
+    fn request(octets: &[u8]) -> Request {
+        match read(octets).unwrap() {
+            Message::Request(request) => request,
+            Message::Response(_) => panic!("a response"),
+        }
+    }
+
+    fn response(octets: &[u8]) -> Response {
+        match read(octets).unwrap() {
+            Message::Response(response) => response,
+            Message::Request(_) => panic!("a request"),
+        }
+    }
+
+    #[test]
+    fn reading_copies_nothing() {
+        let datagram = Bytes::from_static(b"INFO sip:a@h SIP/2.0\r\nX-Y:  1 \r\n\r\nbody");
+        let message = message(&datagram).unwrap();
+        assert_eq!(message.to_bytes().as_ptr(), datagram.as_ptr());
+        assert_eq!(message.headers().named("x-y"), Some("1"));
+        assert_eq!(
+            message.body().as_ptr(),
+            datagram[datagram.len() - 4..].as_ptr()
+        );
+    }
+
+    #[test]
+    fn a_status_line_may_lack_its_phrase() {
+        let full = response(b"SIP/2.0 486 Busy Here\r\n\r\n");
+        assert_eq!((full.status(), full.reason()), (486, "Busy Here"));
+        for text in [&b"SIP/2.0 100 \r\n\r\n"[..], b"sip/2.0 100\r\n\r\n"] {
+            let response = response(text);
+            assert_eq!((response.status(), response.reason()), (100, ""));
+        }
+    }
+
+    #[test]
+    fn what_nobody_could_answer_is_an_error() {
+        for (octets, error) in [
+            (&b""[..], ParseError::Empty),
+            (b"\r\n\r\n", ParseError::Empty),
+            (b"\0\0\0\0", ParseError::NotSip),
+            (b"hello", ParseError::NotSip),
+            (b"INVITE sip:a@h\r\n\r\n", ParseError::NotSip),
+            (b"GET / HTTP/1.1\r\n\r\n", ParseError::NotSip),
+            (b"SIP/2.0\r\n\r\n", ParseError::NotSip),
+            (
+                b"SIP/2.0 4294967301 better not break the receiver\r\n\r\n",
+                ParseError::Status,
+            ),
+            (b"SIP/2.0 099 x\r\n\r\n", ParseError::Status),
+            (b"SIP/2.0 700 x\r\n\r\n", ParseError::Status),
+            (b"SIP/2.0 +20 x\r\n\r\n", ParseError::Status),
+        ] {
+            assert_eq!(
+                read(octets).unwrap_err(),
+                error,
+                "{}",
+                octets.escape_ascii()
+            );
+        }
+        assert_eq!(
+            read(&vec![b'a'; limits::MESSAGE + 1]).unwrap_err(),
+            ParseError::TooLarge
+        );
+    }
+
+    #[test]
+    fn a_request_line_is_three_words() {
+        for line in [
+            "INVITE  sip:a@h SIP/2.0",
+            "INVITE sip:a@h  SIP/2.0",
+            "INVITE sip:a@h SIP/2.0 ",
+            "INVITE sip:a@h; lr SIP/2.0",
+            "IN(VITE sip:a@h SIP/2.0",
+            "INVITE sip:a\rb SIP/2.0",
+            " INVITE sip:a@h SIP/2.0",
+        ] {
+            let request = request(format!("{line}\r\nVia: SIP/2.0/UDP h\r\n\r\n").as_bytes());
+            assert_eq!(request.validate(), Err(Fault::StartLine), "{line}");
+            assert!(request.headers().via().is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn empty_lines_before_the_message_are_skipped() {
+        assert_eq!(
+            request(b"\r\n\r\nBYE sip:a@h SIP/2.0\r\n\r\n").method(),
+            &Method::Bye
+        );
+    }
+
+    #[test]
+    fn folded_values_are_read_as_one_line() {
+        let request = request(b"BYE sip:a@h SIP/2.0\r\nSubject: one\r\n\ttwo\r\n   three\r\nTo:\r\n <sip:a@h>\r\n \r\nX: 1\r\n\r\nbody");
+        let subject = request.headers().get(Name::Subject).unwrap();
+        assert_eq!(
+            subject.split_whitespace().collect::<Vec<_>>(),
+            ["one", "two", "three"]
+        );
+        assert!(!subject.contains(['\r', '\n']));
+        assert_eq!(request.headers().get(Name::To), Some("<sip:a@h>"));
+        assert_eq!(request.headers().named("x"), Some("1"));
+        assert_eq!(request.body().as_ref(), b"body");
+    }
+
+    #[test]
+    fn a_bare_carriage_return_cannot_pass_for_a_line_end() {
+        let request = request(b"BYE sip:a@h SIP/2.0\r\nX: a\rVia: SIP/2.0/UDP evil\r\n\r\n");
+        assert_eq!(
+            request.headers().named("x"),
+            Some("a Via: SIP/2.0/UDP evil")
+        );
+        assert_eq!(request.headers().get(Name::Via), None);
+        assert!(!request.to_bytes().windows(2).any(|w| w == b"a\r"));
+    }
+
+    #[test]
+    fn bare_line_feeds_end_lines_too() {
+        let request = request(b"BYE sip:a@h SIP/2.0\nX: 1\nTo: <sip:a@h>\n\nbody");
+        assert_eq!(request.headers().len(), 2);
+        assert_eq!(request.body().as_ref(), b"body");
+    }
+
+    #[test]
+    fn octets_that_are_no_utf8_lose_neither_message_nor_body() {
+        let datagram =
+            b"INFO sip:a@h SIP/2.0\r\nX: J\xf6rg \xe2\x82\r\nCall-ID: c\r\nl: 3\r\n\r\n\xff\0\xfe";
+        let request = request(datagram);
+        assert_eq!(request.headers().named("X"), Some("J_rg __"));
+        assert_eq!(request.headers().call_id(), Ok("c"));
+        assert_eq!(request.body().as_ref(), b"\xff\0\xfe");
+        assert_eq!(request.to_bytes().as_ref(), datagram);
+    }
+
+    #[test]
+    fn folds_and_damage_together_are_read() {
+        let request = request(b"INFO sip:a@h SIP/2.0\r\nX: a\xff\r\n b\r\nY: c\r\n\r\n\xff");
+        assert_eq!(request.headers().named("X"), Some("a_   b"));
+        assert_eq!(request.headers().named("Y"), Some("c"));
+    }
+
+    #[test]
+    fn a_binary_body_costs_no_copy_of_the_head() {
+        let datagram = Bytes::from_static(b"INFO sip:a@h SIP/2.0\r\nX: 1\r\n\r\n\xff\xfe");
+        let message = message(&datagram).unwrap();
+        assert_eq!(message.headers().text.as_ptr(), datagram.as_ptr());
+    }
+
+    #[test]
+    fn content_length_cuts_but_cannot_add() {
+        let cut = request(b"INFO sip:a@h SIP/2.0\r\nl: 2\r\n\r\nhiINVITE");
+        assert_eq!(cut.body().as_ref(), b"hi");
+        assert!(cut.to_bytes().ends_with(b"\r\n\r\nhi"));
+        let absent = request(b"INFO sip:a@h SIP/2.0\r\n\r\nall of it");
+        assert_eq!(absent.body().as_ref(), b"all of it");
+        for bad in [
+            "5",
+            "-2",
+            "+2",
+            "x",
+            "2 2",
+            "",
+            "99999999999999999999999",
+            "2\r\nl: 1",
+        ] {
+            let text = format!("INFO sip:a@h SIP/2.0\r\nl: {bad}\r\n\r\nhi");
+            assert_eq!(
+                request(text.as_bytes()).validate(),
+                Err(Fault::ContentLength),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_header_does_not_hide_the_others() {
+        for bad in [
+            "no colon",
+            ": no name",
+            "two words: 1",
+            "caf\u{e9}: 1",
+            "X\rY: 1",
+        ] {
+            let text = format!(
+                "BYE sip:a@h SIP/2.0\r\nCall-ID: 1\r\n{bad}\r\n folded\r\nCSeq: 1 BYE\r\n\r\n"
+            );
+            let request = request(text.as_bytes());
+            assert_eq!(request.validate(), Err(Fault::HeaderLine), "{bad}");
+            assert_eq!(request.headers().call_id(), Ok("1"));
+            assert!(request.headers().cseq().is_ok());
+        }
+    }
+
+    #[test]
+    fn a_datagram_without_empty_line_is_truncated() {
+        let request = request(b"BYE sip:a@h SIP/2.0\r\nCall-ID: 1\r\nCSeq: 1 B");
+        assert_eq!(request.validate(), Err(Fault::Truncated));
+        assert_eq!((request.headers().len(), request.body().len()), (1, 0));
+        assert!(read(b"BYE sip:a@h SIP/2.0").is_ok());
+    }
+
+    #[test]
+    fn limits_hold_and_leave_an_answer_possible() {
+        let via = "Via: SIP/2.0/UDP h\r\n";
+        let uri = format!(
+            "BYE sip:{}@h SIP/2.0\r\n{via}\r\n",
+            "a".repeat(limits::START_LINE)
+        );
+        assert_eq!(
+            request(uri.as_bytes()).validate(),
+            Err(Fault::StartLineTooLong)
+        );
+
+        let many = format!(
+            "BYE sip:a@h SIP/2.0\r\n{via}{}\r\nbody",
+            "X: 1\r\n".repeat(5000)
+        );
+        let many = request(many.as_bytes());
+        assert_eq!(
+            (many.validate(), many.headers().len()),
+            (Err(Fault::TooManyHeaders), limits::HEADERS)
+        );
+        assert_eq!(many.body().as_ref(), b"body");
+
+        let long = format!(
+            "BYE sip:a@h SIP/2.0\r\nX: {}\r\n{via}\r\n",
+            "y".repeat(limits::HEADER)
+        );
+        assert_eq!(
+            request(long.as_bytes()).validate(),
+            Err(Fault::HeaderTooLong)
+        );
+
+        let folded = format!(
+            "BYE sip:a@h SIP/2.0\r\nX: 1\r\n{}{via}\r\n",
+            " y\r\n".repeat(limits::HEADER)
+        );
+        let folded = request(folded.as_bytes());
+        assert_eq!(folded.validate(), Err(Fault::HeaderTooLong));
+        for request in [&many, &folded] {
+            assert!(request.headers().via().is_ok());
+        }
+    }
+
+    #[test]
+    fn a_message_of_nothing_but_hostile_structure_is_refused() {
+        let hostile = [
+            ",", ";", "\"", "<", "\\", " ", "\r\n ", ":", "%", "\t\r", "\u{e9}",
+        ];
+        for piece in hostile {
+            let value = piece.repeat(limits::HEADER / piece.len() - 64);
+            let text = format!(
+                "BYE sip:a@h SIP/2.0\r\n{}\r\n",
+                format!("Via: {value}\r\n").repeat(7)
+            );
+            if let Ok(message) = read(text.as_bytes()) {
+                assert!(message.validate().is_err(), "{piece:?}");
+                assert!(message.headers().values(Name::Via).count() <= 7 * limits::HEADER);
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ pub enum UriError {
     LineEnd,
 }
 
-/// A URI in its parts, kept exactly as written; accessors unescape.
+/// A URI in its parts, kept as written (a port loses leading zeros); accessors unescape.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Uri {
     scheme: String,
@@ -96,14 +96,17 @@ impl Uri {
         let end = rest.find([';', '?']).unwrap_or(rest.len());
         let (host_port, rest) = rest.split_at(end);
         let (host, port) = split_host_port(host_port).ok_or_else(|| host_or_port(host_port))?;
-        let (params, headers) = rest.split_once('?').unwrap_or((rest, ""));
+        let (params, headers) = match rest.split_once('?') {
+            Some((params, headers)) => (params, Some(headers)),
+            None => (rest, None),
+        };
         Ok(Self {
             scheme: scheme.into(),
             user: user.map(Into::into),
             password: password.map(Into::into),
             host: host.into(),
             port,
-            params: pairs(params.strip_prefix(';').unwrap_or(params), ';'),
+            params: pairs(params.strip_prefix(';'), ';'),
             headers: pairs(headers, '&'),
         })
     }
@@ -113,7 +116,7 @@ impl Uri {
     fn parse_opaque(scheme: &str, rest: &str) -> Self {
         let (user, params) = match rest.split_once(';') {
             Some((number, params)) if scheme.eq_ignore_ascii_case("tel") => {
-                (number, pairs(params, ';'))
+                (number, pairs(Some(params), ';'))
             }
             _ => (rest, Vec::new()),
         };
@@ -170,7 +173,10 @@ impl Uri {
 
     /// URI parameters in order, as written.
     pub fn params(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        self.params.iter().map(|(n, v)| (n.as_str(), v.as_deref()))
+        self.params
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_deref()))
+            .filter(|(name, _)| !name.is_empty())
     }
 
     /// A URI parameter unescaped: `None` when absent, `Some(None)` without value (`;lr`).
@@ -185,6 +191,7 @@ impl Uri {
         self.headers
             .iter()
             .map(|(n, v)| (n.as_str(), v.as_deref().unwrap_or_default()))
+            .filter(|(name, _)| !name.is_empty())
     }
 
     /// A URI header's value unescaped, by its name in any case.
@@ -283,10 +290,10 @@ fn write_pairs(
     Ok(())
 }
 
-/// `name=value` pieces between separators; empty pieces are left out.
-fn pairs(text: &str, separator: char) -> Vec<(String, Option<String>)> {
-    text.split(separator)
-        .filter(|piece| !piece.is_empty())
+/// `name=value` pieces between separators, empty ones included, so that they are written back as they were.
+fn pairs(text: Option<&str>, separator: char) -> Vec<(String, Option<String>)> {
+    text.into_iter()
+        .flat_map(|text| text.split(separator))
         .map(|piece| match piece.split_once('=') {
             Some((name, value)) => (name.into(), Some(value.into())),
             None => (piece.into(), None),
@@ -364,9 +371,223 @@ pub fn host_ip(host: &str) -> Option<IpAddr> {
         .unwrap_or(host);
     inner
         .parse()
-        .or_else(|error| match inner.contains(":::") {
-            true => inner.replacen(":::", "::", 1).parse(),
-            false => Err(error),
+        .or_else(|error| {
+            if inner.contains(":::") {
+                inner.replacen(":::", "::", 1).parse()
+            } else {
+                Err(error)
+            }
         })
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Uri {
+        Uri::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn every_part_is_read_and_written_back_as_it_was() {
+        let text = "sips:alice%20b:pw@[2001:db8::1]:5061;transport=tcp;lr;x=%41?X-Key=a%3Db&Subject=hi%20all";
+        let uri = read(text);
+        assert_eq!(
+            (uri.scheme(), uri.user().as_deref()),
+            ("sips", Some("alice b"))
+        );
+        assert_eq!(uri.user_raw(), Some("alice%20b"));
+        assert_eq!(uri.password().as_deref(), Some("pw"));
+        assert_eq!((uri.host(), uri.port()), ("[2001:db8::1]", Some(5061)));
+        assert_eq!(uri.host_ip(), Some("2001:db8::1".parse().unwrap()));
+        assert_eq!(uri.param("Transport"), Some(Some("tcp".into())));
+        assert_eq!(uri.param("lr"), Some(None));
+        assert_eq!(uri.param("x"), Some(Some("A".into())));
+        assert_eq!(uri.param("y"), None);
+        assert_eq!(uri.header("x-key").as_deref(), Some("a=b"));
+        assert_eq!(uri.header("subject").as_deref(), Some("hi all"));
+        assert_eq!(uri.to_string(), text);
+    }
+
+    #[test]
+    fn uri_headers_survive_with_and_without_parameters() {
+        for text in [
+            "sip:x@h?X-Session-Key=k-42",
+            "sip:x@h;transport=tls?X-Session-Key=k-42",
+            "sip:h?X-Session-Key=k-42",
+            "sip:x@h:5060?A=1&x-session-key=k-42&B",
+        ] {
+            let uri = read(text);
+            assert_eq!(
+                uri.header("X-Session-Key").as_deref(),
+                Some("k-42"),
+                "{text}"
+            );
+            assert_eq!(uri.host(), "h");
+            assert_eq!(uri.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_user_part_may_hold_what_looks_like_parameters_and_headers() {
+        let uri = read("sip:user;par=u%40example.net?a=b@example.com;p");
+        assert_eq!(uri.user().as_deref(), Some("user;par=u@example.net?a=b"));
+        assert_eq!(uri.host(), "example.com");
+        assert_eq!(uri.param("par"), None);
+    }
+
+    #[test]
+    fn an_at_sign_in_a_header_value_does_not_move_the_host() {
+        let uri = read("sip:x@good.example?X-Key=a@evil.example");
+        assert_eq!(
+            (uri.host(), uri.header("X-Key").as_deref()),
+            ("good.example", Some("a@evil.example"))
+        );
+    }
+
+    #[test]
+    fn empty_parameters_and_headers_are_no_parameters_but_stay() {
+        for text in [
+            "sip:h;",
+            "sip:h;;lr;",
+            "sip:h?",
+            "sip:a@h;?&X=1&",
+            "tel:1;;a",
+            "sip:@h",
+            "sip::@h",
+            "sip:a:@h",
+        ] {
+            let uri = read(text);
+            assert_eq!(uri.to_string(), text);
+            assert!(
+                uri.params().count() <= 1 && uri.headers().count() <= 1,
+                "{text}"
+            );
+        }
+        assert_eq!(read("sip:h;;lr;").param("lr"), Some(None));
+        assert_eq!(read("sip:a@h;?&X=1&").header("x").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn an_escaped_null_does_not_end_the_user() {
+        assert_eq!(
+            read("sip:null-%00-null@example.com").user().as_deref(),
+            Some("null-\0-null")
+        );
+    }
+
+    #[test]
+    fn numbers_and_unknown_schemes_are_kept() {
+        let tel = read("tel:+1-555-123;phone-context=example.com");
+        assert_eq!(tel.user().as_deref(), Some("+1-555-123"));
+        assert_eq!(tel.param("phone-context"), Some(Some("example.com".into())));
+        assert!(!tel.is_sip());
+        for text in [
+            "tel:+1-555-123;phone-context=example.com",
+            "soap.beep://192.0.2.103:3002",
+            "urn:service:sos",
+            "SIP:a@h",
+        ] {
+            assert_eq!(read(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn three_colons_are_tolerated_as_two() {
+        let uri = read("sip:user@[2001:db8:::192.0.2.1]");
+        assert_eq!(uri.host_ip(), Some("2001:db8::192.0.2.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_uri_is_refused_with_its_reason() {
+        for (text, error) in [
+            ("", UriError::Scheme),
+            ("alice@h", UriError::Scheme),
+            (":a@h", UriError::Scheme),
+            ("<sip:a@h>", UriError::Scheme),
+            ("1sip:a@h", UriError::Scheme),
+            ("sip:a b@h", UriError::Character),
+            ("sip:a@h\r\nX: 1", UriError::Character),
+            ("sip:a@h\0", UriError::Character),
+            ("sip:\"a\"@h", UriError::Character),
+            ("sip:", UriError::Host),
+            ("sip:a@", UriError::Host),
+            ("sip:a@b@c", UriError::Host),
+            ("sip:a@h,b", UriError::Host),
+            ("sip:a@[::1", UriError::Host),
+            ("sip:a@[]", UriError::Host),
+            ("sip:a@[1]", UriError::Host),
+            ("sip:2001:db8::10", UriError::Port),
+            ("sip:a@h:", UriError::Port),
+            ("sip:a@h:65536", UriError::Port),
+            ("sip:a@h:+5", UriError::Port),
+            ("sip:a@h:5060x", UriError::Port),
+        ] {
+            assert_eq!(Uri::parse(text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_uri_is_built_with_what_must_be_escaped_escaped() {
+        let uri = Uri::sip("flex.example.com")
+            .unwrap()
+            .with_user("queue 1@x")
+            .unwrap()
+            .with_port(Some(5061))
+            .with_param("transport", Some("tls"))
+            .unwrap()
+            .with_param("lr", None)
+            .unwrap()
+            .with_header("X-Session-History-Key", "prod::live=42")
+            .unwrap()
+            .with_header("Replaces", "abc@h;to-tag=t1")
+            .unwrap();
+        assert_eq!(
+            uri.to_string(),
+            "sip:queue%201%40x@flex.example.com:5061;transport=tls;lr\
+             ?X-Session-History-Key=prod::live%3D42&Replaces=abc%40h%3Bto-tag%3Dt1"
+        );
+        assert_eq!(uri.without_headers().headers().count(), 0);
+    }
+
+    #[test]
+    fn line_ends_are_refused_wherever_they_would_be_written() {
+        let uri = Uri::sip("h").unwrap();
+        for evil in ["a\r\nVia: x", "a\nb", "\r", "\0"] {
+            assert_eq!(uri.clone().with_user(evil), Err(UriError::LineEnd));
+            assert_eq!(uri.clone().with_param(evil, None), Err(UriError::LineEnd));
+            assert_eq!(
+                uri.clone().with_param("p", Some(evil)),
+                Err(UriError::LineEnd)
+            );
+            assert_eq!(uri.clone().with_header(evil, "v"), Err(UriError::LineEnd));
+            assert_eq!(uri.clone().with_header("X", evil), Err(UriError::LineEnd));
+            assert_eq!(Uri::sip(evil), Err(UriError::Host));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_value_comes_back_from_the_written_uri(value in "[^\r\n\0]{0,40}", name in "X-[A-Za-z]{1,12}") {
+            let uri = Uri::sip("h").unwrap().with_user("q").unwrap().with_header(&name, &value).unwrap();
+            let read = Uri::parse(&uri.to_string()).unwrap();
+            prop_assert_eq!(read.header(&name).unwrap(), value.as_str());
+            prop_assert_eq!(read.host(), "h");
+        }
+
+        #[test]
+        fn what_is_read_is_written_as_it_was(text in "sip:([a-z%;?/=]{1,8}@)?[a-z.]{1,8}(:[1-9][0-9]{0,3})?(;[a-z]{1,4}(=[a-z%]{1,4})?){0,3}") {
+            if let Ok(uri) = Uri::parse(&text) {
+                prop_assert_eq!(uri.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused_and_never_panics(text in any::<String>()) {
+            let _ = Uri::parse(&text).map(|uri| (uri.to_string(), uri.header("a").is_some(), uri.host_ip()));
+            let _ = Uri::parse(&format!("sip:{text}"));
+        }
+    }
 }

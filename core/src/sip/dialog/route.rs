@@ -1,0 +1,151 @@
+//! Where the next hop is. Numeric hosts only: a name leads back to where the dialog came from.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::sip::endpoint::{Flow, Transport};
+use crate::sip::message::Uri;
+use crate::sip::trunk::is_near;
+
+/// The way to `uri`, and another for when it fails.
+///
+/// * `uri`: the top Route, or the Request-URI when there is no Route.
+/// * `direct`: there is no Route, so `uri` is the peer's own Contact.
+/// * `flow`: the way the dialog was made by.
+///
+/// Three departures from RFC 3263 §4 keep real peers reachable: a connection to the same host is reused, whatever
+/// its port (behind a NAT it is the only way); a private Contact of a peer that came from a public address means
+/// where it came from; and so does a host name, which is not looked up.
+pub(super) fn next_hop(uri: &str, direct: bool, flow: &Flow) -> (Flow, Option<Flow>) {
+    let Some((transport, remote)) = address(uri, flow) else {
+        return (*flow, None);
+    };
+    let from = flow.remote.ip().to_canonical();
+    let unreachable = direct && is_near(remote.ip()) && !is_near(from);
+    if unreachable || remote == flow.remote && transport == flow.transport {
+        return (*flow, None);
+    }
+    let addressed = Flow {
+        transport,
+        local: flow.local,
+        remote,
+    };
+    if transport == flow.transport && transport.is_reliable() && remote.ip() == from {
+        return (*flow, Some(addressed));
+    }
+    (addressed, None)
+}
+
+/// Transport and address of a URI with a numeric host.
+fn address(uri: &str, flow: &Flow) -> Option<(Transport, SocketAddr)> {
+    let uri = Uri::parse(uri).ok()?;
+    let ip: IpAddr = uri.host_ip()?;
+    let secure = uri.scheme().eq_ignore_ascii_case("sips");
+    let transport = match uri.param("transport").flatten() {
+        Some(name) if name.eq_ignore_ascii_case("tls") => Transport::Tls,
+        Some(name) if name.eq_ignore_ascii_case("tcp") && secure => Transport::Tls,
+        Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
+        Some(name) if name.eq_ignore_ascii_case("udp") => Transport::Udp,
+        // A transport we do not speak.
+        Some(_) => return None,
+        None if secure => Transport::Tls,
+        // The connection that brought the dialog is not left for a datagram that was not asked for.
+        None if flow.remote.ip().to_canonical() == ip => flow.transport,
+        None => Transport::Udp,
+    };
+    let default = if transport == Transport::Tls {
+        5061
+    } else {
+        5060
+    };
+    Some((
+        transport,
+        SocketAddr::new(ip, uri.port().unwrap_or(default)),
+    ))
+}
+
+/// Whether the proxy at this URI routes loosely (§16.12.1.1).
+pub(super) fn is_loose(uri: &str) -> bool {
+    Uri::parse(uri).is_ok_and(|uri| uri.param("lr").is_some())
+}
+
+/// A route becoming a Request-URI loses its headers, which are not allowed there (§12.2.1.1).
+pub(super) fn without_headers(uri: &str) -> &str {
+    uri.split_once('?').map_or(uri, |(uri, _)| uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow(transport: Transport, remote: &str) -> Flow {
+        Flow {
+            transport,
+            local: "192.0.2.10:5060".parse().unwrap(),
+            remote: remote.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_numeric_route_is_where_the_request_goes() {
+        let flow = flow(Transport::Udp, "203.0.113.1:5060");
+        let (to, other) = next_hop("sip:198.51.100.2:5070;lr", false, &flow);
+        assert_eq!(
+            (to.transport, to.remote.to_string()),
+            (Transport::Udp, "198.51.100.2:5070".into())
+        );
+        assert_eq!(other, None);
+        let (to, _) = next_hop("sip:198.51.100.2;transport=tls;lr", false, &flow);
+        assert_eq!((to.transport, to.remote.port()), (Transport::Tls, 5061));
+        let (to, _) = next_hop("sips:[2001:db8::1];lr", false, &flow);
+        assert_eq!(
+            (to.transport, to.remote.to_string()),
+            (Transport::Tls, "[2001:db8::1]:5061".into())
+        );
+    }
+
+    #[test]
+    fn a_connection_to_the_same_host_is_reused_and_its_address_kept_for_when_it_is_gone() {
+        let flow = flow(Transport::Tls, "192.0.2.60:58540");
+        let (to, other) = next_hop("sip:192.0.2.60:5061;transport=tls;r2=on;lr", false, &flow);
+        assert_eq!(to, flow);
+        assert_eq!(
+            other.map(|flow| flow.remote),
+            Some("192.0.2.60:5061".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn a_private_contact_of_a_public_peer_means_where_it_came_from() {
+        let far = flow(Transport::Udp, "203.0.113.1:1024");
+        assert_eq!(next_hop("sip:me@192.168.1.5:5060", true, &far), (far, None));
+        let near = flow(Transport::Udp, "10.0.0.1:1024");
+        assert_eq!(
+            next_hop("sip:me@192.168.1.5:5060", true, &near)
+                .0
+                .remote
+                .to_string(),
+            "192.168.1.5:5060"
+        );
+    }
+
+    #[test]
+    fn what_is_no_address_leads_back_to_where_the_dialog_came_from() {
+        let flow = flow(Transport::Udp, "203.0.113.1:5060");
+        for uri in [
+            "sip:pbx.example.com;lr",
+            "sip:192.0.2.1;transport=sctp",
+            "tel:+1555",
+            "junk",
+            "sip:192.0.2.1:99999",
+        ] {
+            assert_eq!(next_hop(uri, false, &flow), (flow, None), "{uri}");
+        }
+    }
+
+    #[test]
+    fn loose_is_said_by_lr_with_or_without_value() {
+        assert!(is_loose("sip:192.0.2.1;lr"));
+        assert!(is_loose("sip:192.0.2.1;transport=udp;lr=on"));
+        assert!(!is_loose("sip:192.0.2.1;transport=udp"));
+    }
+}

@@ -1,0 +1,97 @@
+//! What the endpoint is told once: who it is, whom it knows, how much it carries.
+
+use std::time::Duration;
+
+use super::event::{Flow, Transport};
+use crate::sip::transaction::Timing;
+use crate::sip::trunk::Trunks;
+
+/// Settings of one endpoint.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What peers are told to reach us by.
+    pub advertised: Advertised,
+    /// User-Agent and Server.
+    pub user_agent: String,
+    /// Who may call.
+    pub trunks: Trunks,
+    /// How much is carried at most.
+    pub limits: Limits,
+    /// T1, T2 and T4.
+    pub timing: Timing,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            advertised: Advertised::default(),
+            user_agent: concat!("Baton/", env!("CARGO_PKG_VERSION")).to_owned(),
+            trunks: Trunks::default(),
+            limits: Limits::default(),
+            timing: Timing::default(),
+        }
+    }
+}
+
+/// `host:port` per transport, for Via and Contact. A transport left out advertises its flow's local address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Advertised {
+    /// For datagrams.
+    pub udp: Option<String>,
+    /// For streams.
+    pub tcp: Option<String>,
+    /// For encrypted streams; peers that check certificates want a name here.
+    pub tls: Option<String>,
+}
+
+impl Advertised {
+    /// The sent-by of a flow.
+    pub(super) fn sent_by(&self, flow: &Flow) -> String {
+        let advertised = match flow.transport {
+            Transport::Udp => &self.udp,
+            Transport::Tcp => &self.tcp,
+            Transport::Tls => &self.tls,
+        };
+        advertised.clone().unwrap_or_else(|| flow.local.to_string())
+    }
+}
+
+/// Bounds on what the network can make us remember. What does not fit is answered 503 without being remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Server transactions. New calls may fill three quarters of them, so that what belongs to running calls
+    /// always finds room.
+    pub transactions: usize,
+    /// Dialogs, those included that linger after their call.
+    pub dialogs: usize,
+    /// Commands held back in one dialog until its ACK, or until another offer is answered.
+    pub pending_commands: usize,
+    /// Retry-After of our 503s: at least this, at most twice this, so that peers do not come back together.
+    pub retry_after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            transactions: 40_000,
+            dialogs: 10_000,
+            pending_commands: 8,
+            retry_after: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Whether new calls are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Readiness {
+    /// Yes.
+    #[default]
+    Ready,
+    /// Not now: INVITE and OPTIONS get 503.
+    Busy {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// Never again: this node is being stopped. INVITE and OPTIONS get 503.
+    Draining,
+}

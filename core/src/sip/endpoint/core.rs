@@ -1,0 +1,248 @@
+//! What every dialog works with: the transaction layer below it, the pen it writes with, the events it reports.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::author::{Author, Draft};
+use super::config::Limits;
+use super::event::{DialogEvent, DialogId, Event, Flow};
+use super::layer::{Origin, Purpose, TransactionLayer};
+use super::screen::Refusal;
+use crate::sip::dialog::Dialog;
+use crate::sip::message::{BuildError, Method, Name, Request, ResponseBuilder};
+use crate::sip::transaction::{ServerKey, TransactionId};
+
+/// The parts of the endpoint that are not dialogs.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) layer: TransactionLayer,
+    pub(super) author: Author,
+    pub(super) events: VecDeque<Event>,
+    pub(super) limits: Limits,
+}
+
+/// A request that was checked and belongs to no transaction yet.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) request: Request,
+    /// How it came.
+    pub(super) flow: Flow,
+    pub(super) key: ServerKey,
+}
+
+impl Incoming {
+    /// Where it came from.
+    pub(super) fn source(&self) -> SocketAddr {
+        self.flow.remote
+    }
+
+    pub(super) fn cseq(&self) -> u32 {
+        self.request.headers().cseq().map_or(0, |cseq| cseq.number)
+    }
+}
+
+impl Core {
+    /// Reports what happened in a dialog.
+    pub(super) fn event(&mut self, dialog: DialogId, event: DialogEvent) {
+        self.events.push_back(Event::Dialog { dialog, event });
+    }
+
+    /// Whether another server transaction of a running call fits.
+    pub(super) fn has_room(&self) -> bool {
+        self.layer.servers() < self.limits.transactions
+    }
+
+    /// Whether a new call's transaction fits.
+    pub(super) fn has_room_for_call(&self) -> bool {
+        self.layer.servers() < self.limits.transactions / 4 * 3
+    }
+
+    /// Answers a request without remembering it: it gets the same answer each time it comes (§8.2.7).
+    pub(super) fn refuse(&mut self, request: &Request, flow: &Flow, status: u16) {
+        self.refuse_with(request, flow, status, |response| response);
+    }
+
+    /// The same, with more header fields.
+    pub(super) fn refuse_with(
+        &mut self,
+        request: &Request,
+        flow: &Flow,
+        status: u16,
+        more: impl FnOnce(ResponseBuilder<'_>) -> ResponseBuilder<'_>,
+    ) {
+        self.layer.counters.refused += 1;
+        self.reply(request, flow, status, more);
+    }
+
+    /// Sends an answer that belongs to no transaction.
+    pub(super) fn reply(
+        &mut self,
+        request: &Request,
+        flow: &Flow,
+        status: u16,
+        more: impl FnOnce(ResponseBuilder<'_>) -> ResponseBuilder<'_>,
+    ) {
+        if *request.method() == Method::Ack {
+            return; // an ACK is never answered (§17)
+        }
+        let tag = self.author.stateless_tag(request);
+        let response = self
+            .author
+            .response(request, flow.remote, status)
+            .to_tag(&tag);
+        match more(response).build() {
+            Ok(response) => self
+                .layer
+                .send(reply_flow(request, flow), response.to_bytes()),
+            // Its own header fields are too much for an answer.
+            Err(_) => self.layer.counters.malformed += 1,
+        }
+    }
+
+    /// 503 with Retry-After.
+    pub(super) fn refuse_overloaded(&mut self, request: &Request, flow: &Flow, retry_after: &str) {
+        self.layer.counters.overloaded += 1;
+        self.refuse_with(request, flow, 503, |response| {
+            response.header(Name::RetryAfter, retry_after)
+        });
+    }
+
+    /// What one of the checks found.
+    pub(super) fn refuse_for(&mut self, request: &Request, flow: &Flow, refusal: &Refusal) {
+        self.refuse_with(request, flow, refusal.status(), |response| {
+            refusal.explain(response)
+        });
+    }
+
+    /// Opens the transaction of a request in a dialog.
+    ///
+    /// An INVITE's 100 is sent here.
+    ///
+    /// # Errors
+    /// Its own header fields are too much for an answer.
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        owner: DialogId,
+        incoming: &Incoming,
+    ) -> Result<TransactionId, BuildError> {
+        let flow = reply_flow(&incoming.request, &incoming.flow);
+        if *incoming.request.method() != Method::Invite {
+            return Ok(self
+                .layer
+                .open_other(now, incoming.key.clone(), flow, owner));
+        }
+        let trying = self
+            .author
+            .response(&incoming.request, incoming.source(), 100)
+            .build()?;
+        Ok(self.layer.open_invite(
+            incoming.key.clone(),
+            None,
+            flow,
+            trying.to_bytes(),
+            owner,
+            "",
+        ))
+    }
+
+    /// Answers a request in a dialog at once, through a transaction of its own.
+    pub(super) fn answer(
+        &mut self,
+        now: Instant,
+        owner: DialogId,
+        incoming: &Incoming,
+        status: u16,
+        more: impl FnOnce(ResponseBuilder<'_>) -> ResponseBuilder<'_>,
+    ) {
+        let response = self
+            .author
+            .response(&incoming.request, incoming.source(), status);
+        let answered = more(response).build().and_then(|response| {
+            let server = self.open(now, owner, incoming)?;
+            self.respond(now, server, status, &response.to_bytes());
+            Ok(())
+        });
+        if answered.is_err() {
+            self.layer.counters.malformed += 1;
+        }
+    }
+
+    /// Sends a response through its transaction. One that is over has nobody waiting for it.
+    pub(super) fn respond(
+        &mut self,
+        now: Instant,
+        server: TransactionId,
+        status: u16,
+        wire: &Bytes,
+    ) {
+        if self.layer.respond(now, server, status, wire).is_err() {
+            tracing::debug!(status, "answer to a request that is over");
+        }
+    }
+
+    /// Sends a request in a dialog, completed by `more`.
+    ///
+    /// # Errors
+    /// What `more` adds cannot be written.
+    pub(super) fn request(
+        &mut self,
+        now: Instant,
+        owner: Option<DialogId>,
+        dialog: &mut Dialog,
+        (method, purpose): (Method, Purpose),
+        more: impl FnOnce(crate::sip::message::RequestBuilder) -> crate::sip::message::RequestBuilder,
+    ) -> Result<(TransactionId, u32), BuildError> {
+        let Draft {
+            builder,
+            branch,
+            cseq,
+            ways,
+        } = self.author.in_dialog(dialog, method);
+        let request = more(builder).build()?;
+        let origin = Origin {
+            owner,
+            purpose,
+            cseq,
+        };
+        let id = if *request.method() == Method::Invite {
+            self.layer.start_invite(now, ways, request, &branch, origin)
+        } else {
+            self.layer.start_other(now, ways, &request, &branch, origin)
+        };
+        Ok((id, cseq))
+    }
+
+    /// Sends the ACK of a 2xx and remembers it for the 2xx's repeats.
+    pub(super) fn acknowledge(&mut self, client: TransactionId, dialog: &Dialog, cseq: u32) {
+        let draft = self.author.ack(dialog, cseq);
+        let Ok(ack) = draft.builder.build() else {
+            self.layer.counters.malformed += 1; // a route or Contact that cannot be said
+            return;
+        };
+        let ack = super::event::Transmit {
+            flow: draft.ways.0,
+            payload: ack.to_bytes(),
+        };
+        if let Some(acks) = self.layer.acks(client) {
+            acks.handle_sent(dialog.remote_tag(), ack.clone());
+        }
+        self.layer.send(ack.flow, ack.payload);
+    }
+}
+
+/// Where an answer goes (§18.2.2, RFC 3581 §4): the connection it came by; or the source address, at the port it came
+/// from when `rport` asks for that, else at sent-by's.
+pub(super) fn reply_flow(request: &Request, flow: &Flow) -> Flow {
+    let mut to = *flow;
+    if !flow.transport.is_reliable()
+        && let Ok(via) = request.headers().via()
+        && via.rport().is_none()
+    {
+        to.remote.set_port(via.port.unwrap_or(5060));
+    }
+    to
+}

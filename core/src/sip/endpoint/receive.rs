@@ -1,0 +1,290 @@
+//! What comes in, in the order in which RFC 3261 §8.2 wants it looked at.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::core::{Incoming, reply_flow};
+use super::event::{Event, Flow, Invited};
+use super::layer::{Matched, Purpose};
+use super::session::{Offered, Session, hang_up_fork};
+use super::{Endpoint, Readiness, screen};
+use crate::sip::dialog::Dialog;
+use crate::sip::dialog::invite_uac::Answer;
+use crate::sip::message::{Message, Method, Name, ParseError, Request, Response, Uri};
+use crate::sip::transaction::{MergeKey, TransactionId};
+
+impl Endpoint {
+    /// One datagram, or one message out of a stream.
+    pub fn handle_datagram(&mut self, now: Instant, flow: Flow, datagram: &Bytes) {
+        self.core.layer.counters.received += 1;
+        match Message::parse(datagram) {
+            Ok(Message::Request(request)) => self.handle_request(now, flow, request),
+            Ok(Message::Response(response)) => self.handle_response(now, &response),
+            Err(ParseError::Empty) => {}
+            Err(_) => self.core.layer.counters.malformed += 1,
+        }
+    }
+
+    fn handle_request(&mut self, now: Instant, flow: Flow, request: Request) {
+        if request.headers().via().is_err() {
+            self.core.layer.counters.malformed += 1; // nowhere to answer to
+            return;
+        }
+        if let Err(fault) = request.validate() {
+            self.core.layer.counters.malformed += 1;
+            return self
+                .core
+                .refuse_with(&request, &flow, fault.status(), |response| {
+                    response.reason(&fault.reason())
+                });
+        }
+        let is_ack = *request.method() == Method::Ack;
+        match self.core.layer.match_request(now, &request, is_ack) {
+            Matched::Absorbed => {}
+            Matched::Keyless => self.core.layer.counters.malformed += 1,
+            Matched::Ack => self.handle_ack(now, &request),
+            Matched::New(_) if *request.method() == Method::Cancel => {
+                self.handle_cancel(now, &flow, &request);
+            }
+            Matched::New(key) => self.handle_new(now, Incoming { request, flow, key }),
+        }
+    }
+
+    /// An ACK for a 2xx; one that belongs to no dialog is ignored.
+    fn handle_ack(&mut self, now: Instant, ack: &Request) {
+        let headers = ack.headers();
+        let cseq = headers.cseq().map_or(0, |cseq| cseq.number);
+        let tag = headers.to().ok().and_then(|to| to.tag());
+        let dialog = tag.and_then(|tag| self.dialogs.by_tag(tag));
+        let found = dialog.and_then(|id| {
+            self.with(id, |session, core| {
+                session.dialog.is_from_peer(ack) && {
+                    session.handle_ack(now, core, cseq, ack.body());
+                    true
+                }
+            })
+        });
+        if found != Some(true) {
+            self.core.layer.counters.strays += 1;
+        }
+    }
+
+    /// §9.2: a CANCEL is answered 200 when its INVITE is known, whatever became of it, and has an effect when that has no
+    /// final response. It is not remembered: a repeat finds the same INVITE.
+    fn handle_cancel(&mut self, now: Instant, flow: &Flow, cancel: &Request) {
+        let Some((server, owner, tag)) = self.core.layer.cancelled(cancel) else {
+            self.core.layer.counters.strays += 1;
+            return self.core.refuse(cancel, flow, 481);
+        };
+        self.core.reply(cancel, flow, 200, |response| {
+            if tag.is_empty() {
+                response
+            } else {
+                response.to_tag(&tag)
+            }
+        });
+        if !self.core.layer.is_proceeding(server) {
+            return;
+        }
+        let reason = cancel.headers().get(Name::Reason).map(str::to_owned);
+        if let Some(owner) = owner {
+            self.with(owner, |session, core| {
+                session.handle_cancel(now, core, server, reason);
+            });
+        }
+    }
+
+    fn handle_new(&mut self, now: Instant, incoming: Incoming) {
+        let (request, flow) = (&incoming.request, &incoming.flow);
+        let checked = screen::answerable(request).and_then(|()| screen::method(request.method()));
+        if let Err(refusal) = checked {
+            return self.core.refuse_for(request, flow, &refusal);
+        }
+        let tag = request.headers().to().ok().and_then(|to| to.tag());
+        let Some(tag) = tag else {
+            return self.handle_outside(incoming);
+        };
+        let Some(dialog) = self.dialogs.by_tag(tag) else {
+            return self.core.refuse(request, flow, 481);
+        };
+        self.with(dialog, |session, core| {
+            session.handle_request(now, core, incoming);
+        });
+    }
+
+    /// A request outside any dialog.
+    fn handle_outside(&mut self, incoming: Incoming) {
+        let (request, flow) = (&incoming.request, &incoming.flow);
+        let trunk = self.trunks.name_of(flow.remote.ip());
+        if trunk.is_none() && *request.method() != Method::Options {
+            self.core.layer.counters.strangers += 1;
+            return self.core.refuse(request, flow, 403);
+        }
+        let trunk = trunk.unwrap_or_default().to_owned();
+        let merge = MergeKey::of(request).filter(|_| *request.method() == Method::Invite);
+        if merge
+            .as_ref()
+            .is_some_and(|key| self.core.layer.is_merged(key))
+        {
+            return self.core.refuse(request, flow, 482);
+        }
+        let checked = screen::request_uri(request.uri())
+            .and_then(|()| screen::extensions(request))
+            .and_then(|()| screen::content(request));
+        if let Err(refusal) = checked {
+            return self.core.refuse_for(request, flow, &refusal);
+        }
+        match request.method() {
+            Method::Invite => self.handle_invite(incoming, merge, trunk),
+            Method::Options => self.handle_options(request, flow),
+            // A transfer of nothing: nobody is on the line.
+            Method::Refer => self.core.refuse(request, flow, 603),
+            _ => self.core.refuse(request, flow, 481),
+        }
+    }
+
+    fn handle_options(&mut self, request: &Request, flow: &Flow) {
+        if let Some(retry_after) = self.unready() {
+            return self.core.refuse_overloaded(request, flow, &retry_after);
+        }
+        self.core.reply(request, flow, 200, screen::capabilities);
+    }
+
+    /// Retry-After, when no new calls are taken.
+    fn unready(&mut self) -> Option<String> {
+        match self.readiness {
+            Readiness::Ready => None,
+            Readiness::Busy { retry_after } => Some(self.core.author.spread(retry_after)),
+            Readiness::Draining => Some(self.core.author.retry_after()),
+        }
+    }
+
+    fn handle_invite(&mut self, incoming: Incoming, merge: Option<MergeKey>, trunk: String) {
+        let full = self.dialogs.len() >= self.core.limits.dialogs || !self.core.has_room_for_call();
+        let busy = self
+            .unready()
+            .or_else(|| full.then(|| self.core.author.retry_after()));
+        let (request, flow) = (&incoming.request, incoming.flow);
+        if let Some(retry_after) = busy {
+            return self.core.refuse_overloaded(request, &flow, &retry_after);
+        }
+        let user = Uri::parse(request.uri())
+            .ok()
+            .filter(Uri::is_sip)
+            .and_then(|uri| uri.user_raw().map(str::to_owned));
+        let contact = self.core.author.contact(&flow, user.as_deref());
+        let tag = self.core.author.tag();
+        let dialog = match Dialog::from_invite(request, tag.clone(), contact, flow) {
+            Ok(dialog) => dialog,
+            Err(missing) => {
+                let reason = missing.to_string();
+                return self
+                    .core
+                    .refuse_with(request, &flow, 400, |response| response.reason(&reason));
+            }
+        };
+        let Ok(trying) = self.core.author.response(request, flow.remote, 100).build() else {
+            self.core.layer.counters.malformed += 1;
+            return;
+        };
+        let id = self.dialogs.next_id();
+        let Incoming { request, key, .. } = incoming;
+        let reply = reply_flow(&request, &flow);
+        let server = self
+            .core
+            .layer
+            .open_invite(key, merge, reply, trying.to_bytes(), id, &tag);
+        self.core.layer.counters.calls_in += 1;
+        let invited = invited(&request, id, flow, trunk);
+        self.core
+            .events
+            .push_back(Event::Invited(Box::new(invited)));
+        let offered = Offered::new(server, request, flow.remote);
+        self.dialogs.insert(Session::offered(id, dialog, offered));
+    }
+
+    fn handle_response(&mut self, now: Instant, response: &Response) {
+        if response.validate().is_err() {
+            self.core.layer.counters.malformed += 1;
+            return;
+        }
+        let layer = &mut self.core.layer;
+        let Some(client) = layer.handle_response(now, response, super::author::ack_of_refusal)
+        else {
+            return;
+        };
+        let is_answer = (200..300).contains(&response.status());
+        if let Some(origin) = layer.origin(client) {
+            let invite = matches!(origin.purpose, Purpose::Invite | Purpose::Reinvite);
+            if invite && is_answer {
+                self.handle_answer(now, client, response);
+            } else if let Some(owner) = origin.owner {
+                self.with(owner, |session, core| {
+                    session.handle_response(now, core, client, origin, response);
+                });
+            }
+        }
+        self.core.layer.settle_client(client);
+    }
+
+    /// A 2xx to an INVITE of ours.
+    fn handle_answer(&mut self, now: Instant, client: TransactionId, response: &Response) {
+        let Some(origin) = self.core.layer.origin(client) else {
+            return;
+        };
+        let to = response.headers().to();
+        let tag = to.ok().and_then(|to| to.tag()).unwrap_or_default();
+        let Some(acks) = self.core.layer.acks(client) else {
+            return;
+        };
+        match acks.classify(tag) {
+            Answer::Repeat(ack) => self.core.layer.send(ack.flow, ack.payload),
+            Answer::TooMany => self.core.layer.counters.strays += 1,
+            Answer::Fork => hang_up_fork(now, &mut self.core, client, response),
+            Answer::First => {
+                let taken = origin.owner.and_then(|owner| {
+                    self.with(owner, |session, core| {
+                        session.handle_answer(now, core, client, origin, response)
+                    })
+                });
+                if taken != Some(true) {
+                    hang_up_fork(now, &mut self.core, client, response);
+                }
+            }
+        }
+    }
+}
+
+/// What a call wants to know of an INVITE.
+fn invited(request: &Request, dialog: super::DialogId, flow: Flow, trunk: String) -> Invited {
+    let headers = request.headers();
+    let from = headers.from().ok();
+    let user = |uri: &str| {
+        Uri::parse(uri)
+            .ok()
+            .and_then(|uri| uri.user().map(std::borrow::Cow::into_owned))
+            .unwrap_or_default()
+    };
+    let sdp = screen::is_sdp(request);
+    Invited {
+        dialog,
+        flow,
+        trunk,
+        call_id: headers.call_id().unwrap_or_default().to_owned(),
+        request_uri: request.uri().to_owned(),
+        called: user(request.uri()),
+        caller: from.map(|from| user(from.uri)).unwrap_or_default(),
+        caller_name: from.and_then(|from| from.display_name().map(std::borrow::Cow::into_owned)),
+        headers: headers
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        allows_refer: headers.get(Name::Allow).is_none() || headers.lists(Name::Allow, "REFER"),
+        offer: if sdp {
+            request.body().clone()
+        } else {
+            Bytes::new()
+        },
+    }
+}

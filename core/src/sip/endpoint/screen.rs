@@ -1,0 +1,168 @@
+//! The checks a request must pass before a call or a dialog sees it (RFC 3261 §8.2.1 to §8.2.3), as questions about
+//! one message. What fails is answered without being remembered.
+
+use super::author::{ALLOW, EVENTS, EXTENSIONS, SDP};
+use crate::sip::message::{Method, Name, Request, ResponseBuilder};
+
+/// Why a request is refused, and what its answer must say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// 405 with Allow.
+    MethodNotAllowed,
+    /// 501.
+    NotImplemented,
+    /// 416.
+    UriScheme,
+    /// 420 with Unsupported.
+    Extension(Vec<String>),
+    /// 415 with Accept.
+    MediaType,
+    /// 415 with Accept-Encoding.
+    Encoding,
+    /// 513: what an answer must copy would fill it.
+    Bulk,
+}
+
+impl Refusal {
+    pub(super) const fn status(&self) -> u16 {
+        match self {
+            Self::MethodNotAllowed => 405,
+            Self::NotImplemented => 501,
+            Self::UriScheme => 416,
+            Self::Extension(_) => 420,
+            Self::MediaType | Self::Encoding => 415,
+            Self::Bulk => 513,
+        }
+    }
+
+    /// Adds what its answer must carry.
+    pub(super) fn explain<'r>(&self, response: ResponseBuilder<'r>) -> ResponseBuilder<'r> {
+        match self {
+            Self::MethodNotAllowed | Self::NotImplemented => response.header(Name::Allow, ALLOW),
+            Self::UriScheme | Self::Bulk => response,
+            Self::Extension(tags) => response.header(Name::Unsupported, tags.join(", ")),
+            Self::MediaType => response.header(Name::Accept, SDP),
+            Self::Encoding => response.header(Name::AcceptEncoding, "identity"),
+        }
+    }
+}
+
+/// §8.2.1: a method we answer.
+pub(super) fn method(method: &Method) -> Result<(), Refusal> {
+    match method {
+        Method::Invite
+        | Method::Ack
+        | Method::Bye
+        | Method::Cancel
+        | Method::Options
+        | Method::Refer
+        | Method::Notify
+        | Method::Update
+        | Method::Info => Ok(()),
+        Method::Register
+        | Method::Prack
+        | Method::Message
+        | Method::Subscribe
+        | Method::Publish => Err(Refusal::MethodNotAllowed),
+        Method::Other(_) => Err(Refusal::NotImplemented),
+    }
+}
+
+/// Lines an answer copies; proxies on the way add one Via and at most two Record-Routes each.
+const COPIED_LINES: usize = 64;
+/// Octets of all of them, and of each: an answer is then far from what a message may hold, whatever a call adds.
+const COPIED_OCTETS: (usize, usize) = (16 * 1024, 4 * 1024);
+
+/// Every answer to this request can be written, so none that is owed will ever be missing.
+pub(super) fn answerable(request: &Request) -> Result<(), Refusal> {
+    const COPIED: [Name; 7] = [
+        Name::Via,
+        Name::RecordRoute,
+        Name::From,
+        Name::To,
+        Name::CallId,
+        Name::CSeq,
+        Name::Timestamp,
+    ];
+    let (mut lines, mut octets) = (0, 0);
+    for line in COPIED.iter().flat_map(|name| request.headers().all(*name)) {
+        lines += 1;
+        octets += line.len();
+        if lines > COPIED_LINES || octets > COPIED_OCTETS.0 || line.len() > COPIED_OCTETS.1 {
+            return Err(Refusal::Bulk);
+        }
+    }
+    Ok(())
+}
+
+/// §8.2.2.1: an address of a kind we can be. Any host is ours; a trunk may dial a bare number.
+pub(super) fn request_uri(uri: &str) -> Result<(), Refusal> {
+    let scheme = uri.split(':').next().unwrap_or_default();
+    let ours = ["sip", "sips", "tel"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known));
+    if ours {
+        Ok(())
+    } else {
+        Err(Refusal::UriScheme)
+    }
+}
+
+/// §8.2.2.3: nothing required that we do not have.
+pub(super) fn extensions(request: &Request) -> Result<(), Refusal> {
+    let unknown: Vec<String> = request
+        .headers()
+        .values(Name::Require)
+        .filter(|tag| {
+            !tag.is_empty() && !EXTENSIONS.iter().any(|ours| ours.eq_ignore_ascii_case(tag))
+        })
+        .map(str::to_owned)
+        .collect();
+    if unknown.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::Extension(unknown))
+    }
+}
+
+/// §8.2.3: a body we can read, where we read one. INFO and NOTIFY may carry anything, others we do not look at.
+pub(super) fn content(request: &Request) -> Result<(), Refusal> {
+    if request.body().is_empty() || !matches!(request.method(), Method::Invite | Method::Update) {
+        return Ok(());
+    }
+    let headers = request.headers();
+    let optional = headers
+        .params(Name::ContentDisposition)
+        .value("handling")
+        .is_some_and(|handling| handling.eq_ignore_ascii_case("optional"));
+    let encoded = headers
+        .values(Name::ContentEncoding)
+        .any(|coding| !coding.eq_ignore_ascii_case("identity"));
+    if optional {
+        Ok(())
+    } else if encoded {
+        Err(Refusal::Encoding)
+    } else if is_sdp(request) {
+        Ok(())
+    } else {
+        Err(Refusal::MediaType)
+    }
+}
+
+/// Whether the body is a session description.
+pub(super) fn is_sdp(request: &Request) -> bool {
+    request
+        .headers()
+        .content_type()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(SDP))
+}
+
+/// What OPTIONS is told (§11.2).
+pub(super) fn capabilities(response: ResponseBuilder<'_>) -> ResponseBuilder<'_> {
+    response
+        .header(Name::Allow, ALLOW)
+        .header(Name::Accept, SDP)
+        .header(Name::AcceptEncoding, "identity")
+        .header(Name::AllowEvents, EVENTS)
+        .header(Name::Supported, EXTENSIONS.join(", "))
+}

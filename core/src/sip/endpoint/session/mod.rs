@@ -1,0 +1,334 @@
+//! One dialog with all that goes on in it: the INVITE usage, offers, a transfer, and commands that must wait.
+//!
+//! ```text
+//! UAS: Offered ──2xx──► Accepted ──ACK──► Confirmed ──► HangingUp ──► Over
+//! UAC: Calling ──2xx────────────────────────┘
+//! ```
+//!
+//! Each file holds one conversation: [`uas`] and [`uac`] how a call starts, [`requests`] what the peer asks in
+//! it, [`reinvite`] another offer, [`transfer`] REFER and NOTIFY, [`hang_up`] its end.
+
+mod hang_up;
+mod reinvite;
+mod requests;
+mod transfer;
+mod uac;
+mod uas;
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::core::Core;
+use super::event::{Command, DialogEvent, DialogId};
+use super::layer::{Origin, Purpose, Silence};
+use super::schedule::Wake;
+use crate::sip::dialog::Dialog;
+use crate::sip::dialog::invite_uas::Unacknowledged;
+use crate::sip::dialog::refer::{Transferee, Transferor};
+use crate::sip::message::{BuildError, Response};
+use crate::sip::transaction::TransactionId;
+
+pub(super) use uac::hang_up_fork;
+pub(super) use uas::Offered;
+
+use reinvite::Negotiation;
+
+/// Header fields as commands and events carry them.
+type Fields = Vec<(String, String)>;
+
+/// A dialog and its usages (RFC 5057).
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: DialogId,
+    pub(super) dialog: Dialog,
+    usage: Usage,
+    negotiation: Negotiation,
+    transferor: Transferor,
+    transferee: Transferee,
+    /// Commands that wait for the ACK, or for an offer to be answered.
+    held: VecDeque<Command>,
+    pub(super) wake: Wake,
+}
+
+/// Where the call is.
+#[derive(Debug)]
+enum Usage {
+    /// UAS: no final response yet.
+    Offered(Box<Offered>),
+    /// UAS: 2xx sent, its ACK is awaited.
+    Accepted {
+        server: TransactionId,
+        waiting: Unacknowledged,
+        /// The INVITE had an offer, so nothing but the ACK is missing.
+        answered: bool,
+        /// A BYE that waits for the ACK (§15).
+        bye: Option<Fields>,
+    },
+    /// UAC: no final response yet.
+    Calling {
+        client: TransactionId,
+        cancel: Cancel,
+    },
+    /// Both sides agree that there is a call.
+    Confirmed,
+    /// Our BYE is on its way.
+    HangingUp,
+    /// The call is over; the dialog stays for NOTIFYs until then.
+    Over { until: Instant },
+    /// Nothing is left.
+    Gone,
+}
+
+/// Where a CANCEL of ours is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cancel {
+    NotWanted,
+    /// It may not be sent before something has come back (§9.1).
+    AfterProvisional,
+    Sent,
+}
+
+/// Why a command was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// There is no such dialog, or it is gone.
+    #[error("no such dialog")]
+    NoDialog,
+    /// The dialog's state forbids it: an answer to nothing, a BYE before the answer, anything after the end.
+    #[error("not in this state of the dialog")]
+    WrongState,
+    /// A status that this command cannot carry.
+    #[error("{0} is no status for this")]
+    Status(u16),
+    /// A REFER still waits for its answer.
+    #[error("a REFER is pending")]
+    ReferPending,
+    /// Too many commands wait already.
+    #[error("too many commands are held back")]
+    TooManyHeld,
+    /// A header field or body that cannot be said.
+    #[error(transparent)]
+    Unspeakable(#[from] BuildError),
+}
+
+impl Session {
+    /// An INVITE came in and was given to a call.
+    pub(super) fn offered(id: DialogId, dialog: Dialog, offered: Offered) -> Self {
+        Self::new(id, dialog, Usage::Offered(Box::new(offered)))
+    }
+
+    /// An INVITE of ours went out.
+    pub(super) fn calling(id: DialogId, dialog: Dialog, client: TransactionId) -> Self {
+        Self::new(
+            id,
+            dialog,
+            Usage::Calling {
+                client,
+                cancel: Cancel::NotWanted,
+            },
+        )
+    }
+
+    fn new(id: DialogId, dialog: Dialog, usage: Usage) -> Self {
+        Self {
+            id,
+            dialog,
+            usage,
+            negotiation: Negotiation::Idle,
+            transferor: Transferor::default(),
+            transferee: Transferee::default(),
+            held: VecDeque::new(),
+            wake: Wake::default(),
+        }
+    }
+
+    /// Does what a call wants.
+    pub(super) fn handle_command(
+        &mut self,
+        now: Instant,
+        core: &mut Core,
+        command: Command,
+    ) -> Result<(), CommandError> {
+        if self.must_wait(&command)? {
+            if self.held.len() >= core.limits.pending_commands {
+                return Err(CommandError::TooManyHeld);
+            }
+            self.held.push_back(command);
+            return Ok(());
+        }
+        match command {
+            Command::Ring { status, body } => self.ring(now, core, status, body),
+            Command::Answer { body, headers } => self.accept(now, core, body, &headers),
+            Command::Reject { status, headers } => self.reject(now, core, status, &headers),
+            Command::AnswerReinvite {
+                status,
+                body,
+                headers,
+            } => self.answer_reinvite(now, core, status, body, &headers),
+            Command::Reinvite { body } => self.reinvite(now, core, body),
+            Command::Refer { refer_to, headers } => self.refer(now, core, &refer_to, &headers),
+            Command::AnswerRefer { status } => self.answer_refer(now, core, status),
+            Command::Notify { status, state } => self.notify(now, core, status, state),
+            Command::Cancel => self.cancel(now, core),
+            Command::Bye { headers } => self.bye(now, core, headers),
+        }
+    }
+
+    /// Whether a command is legal, but not yet.
+    fn must_wait(&self, command: &Command) -> Result<bool, CommandError> {
+        let (unacknowledged, confirmed) = (
+            matches!(self.usage, Usage::Accepted { bye: None, .. }),
+            matches!(self.usage, Usage::Confirmed),
+        );
+        match command {
+            Command::Refer { .. } | Command::Reinvite { .. } if !(unacknowledged || confirmed) => {
+                Err(CommandError::WrongState)
+            }
+            Command::Refer { .. } if self.is_referring() => Err(CommandError::ReferPending),
+            Command::Refer { .. } => Ok(unacknowledged),
+            Command::Reinvite { .. } => Ok(unacknowledged || !self.negotiation.is_idle()),
+            Command::Ring { .. }
+            | Command::Answer { .. }
+            | Command::Reject { .. }
+            | Command::AnswerReinvite { .. }
+            | Command::AnswerRefer { .. }
+            | Command::Notify { .. }
+            | Command::Cancel
+            | Command::Bye { .. } => Ok(false),
+        }
+    }
+
+    fn is_referring(&self) -> bool {
+        let held = |command: &Command| matches!(command, Command::Refer { .. });
+        self.transferor.is_waiting() || self.held.iter().any(held)
+    }
+
+    /// Does what was held back, as far as it goes now.
+    fn release(&mut self, now: Instant, core: &mut Core) {
+        for command in std::mem::take(&mut self.held) {
+            if let Command::Refer { .. } = &command {
+                // It was refused twice at the gate, so it is the only one.
+                debug_assert!(!self.is_referring());
+            }
+            if let Err(error) = self.handle_command(now, core, command.clone()) {
+                self.report_failed(core, &command, &error);
+            }
+        }
+    }
+
+    /// A command that was taken and cannot be done after all must still have its end.
+    fn report_failed(&mut self, core: &mut Core, command: &Command, error: &CommandError) {
+        tracing::debug!(%error, "a command that was held back failed");
+        let reason = error.to_string();
+        match command {
+            Command::Refer { .. } => core.event(
+                self.id,
+                DialogEvent::ReferAnswered {
+                    status: 500,
+                    reason,
+                },
+            ),
+            _ => core.event(
+                self.id,
+                DialogEvent::ReinviteEnded {
+                    status: 500,
+                    body: bytes::Bytes::new(),
+                },
+            ),
+        }
+    }
+
+    /// A final response to a request of ours other than the 2xx of an INVITE, or a provisional to an INVITE.
+    pub(super) fn handle_response(
+        &mut self,
+        now: Instant,
+        core: &mut Core,
+        client: TransactionId,
+        origin: Origin,
+        response: &Response,
+    ) {
+        let status = response.status();
+        match origin.purpose {
+            Purpose::Invite if status < 200 => self.handle_progress(now, core, client, response),
+            Purpose::Invite => self.handle_refused(core, response),
+            Purpose::Reinvite if status < 200 => {}
+            Purpose::Reinvite => self.handle_reinvite_failed(now, core, status),
+            Purpose::Refer => {
+                self.handle_refer_answer(now, core, origin.cseq, status, response.reason());
+            }
+            Purpose::Notify => self.handle_notify_answer(now, core, status),
+            Purpose::Bye => self.handle_bye_answer(now, core, status),
+            Purpose::Cancel => {}
+        }
+    }
+
+    /// Nobody answered a request of ours.
+    pub(super) fn handle_silence(
+        &mut self,
+        now: Instant,
+        core: &mut Core,
+        origin: Origin,
+        silence: Silence,
+    ) {
+        let (status, reason) = match silence {
+            Silence::TimedOut => (408, "Request Timeout"),
+            Silence::Unreachable => (503, "Service Unavailable"),
+        };
+        match origin.purpose {
+            Purpose::Invite => self.handle_no_answer(core, status, reason),
+            Purpose::Reinvite => self.handle_reinvite_failed(now, core, status),
+            Purpose::Refer => self.handle_refer_answer(now, core, origin.cseq, status, reason),
+            Purpose::Notify => self.handle_notify_answer(now, core, status),
+            Purpose::Bye => self.handle_bye_answer(now, core, status),
+            Purpose::Cancel => {}
+        }
+    }
+
+    /// Fires what is due.
+    pub(super) fn handle_timeout(&mut self, now: Instant, core: &mut Core) {
+        match &self.usage {
+            Usage::Offered(_) => self.repeat_ringing(now, core),
+            Usage::Accepted { .. } => self.repeat_answer(now, core),
+            Usage::Over { until } if *until <= now => self.usage = Usage::Gone,
+            Usage::Calling { .. }
+            | Usage::Confirmed
+            | Usage::HangingUp
+            | Usage::Over { .. }
+            | Usage::Gone => {}
+        }
+        self.handle_negotiation_timeout(now, core);
+    }
+
+    /// The earliest deadline.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let usage = match &self.usage {
+            Usage::Offered(offered) => offered.deadline(),
+            Usage::Accepted { waiting, .. } => Some(waiting.deadline()),
+            Usage::Over { until } => Some(*until),
+            Usage::Calling { .. } | Usage::Confirmed | Usage::HangingUp | Usage::Gone => None,
+        };
+        match (usage, self.negotiation.deadline()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Whether the endpoint may forget it.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.usage, Usage::Gone)
+    }
+
+    /// The call is over: what still waits for an answer is refused, and the dialog goes, or stays for its NOTIFYs.
+    fn end(&mut self, now: Instant, core: &mut Core) {
+        self.held.clear();
+        self.drop_negotiation(now, core);
+        self.usage = if self.transferor.is_subscribed() || self.transferee.is_open() {
+            Usage::Over {
+                until: now + core.layer.timing().give_up(),
+            }
+        } else {
+            Usage::Gone
+        };
+    }
+}

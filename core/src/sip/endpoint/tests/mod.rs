@@ -1,0 +1,18 @@
+//! Behaviour of the endpoint, one file each. [`pair`] wires two of them back to back; [`raw`] plays the far end by hand.
+
+mod pair;
+mod raw;
+
+mod acknowledgement;
+mod call;
+mod cancel;
+mod dialog_order;
+mod flood;
+mod glare;
+mod loss;
+mod placing;
+mod readiness;
+mod refer;
+mod refer_as_transferee;
+mod refused;
+mod twilio;
