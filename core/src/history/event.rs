@@ -140,6 +140,10 @@ impl Event {
     }
 
     /// As kept in a store.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "strings, numbers and string-keyed maps always serialize"
+    )]
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self)
             .expect("an event holds only strings, numbers and maps with string keys")
@@ -166,15 +170,11 @@ impl Serialize for Event {
             #[serde(flatten)]
             kind: &'a Kind,
         }
-        match &self.kind {
-            Kind::Unrecognized(fields) => fields.serialize(serializer),
-            kind => Known {
-                v: VERSION,
-                at: self.at,
-                kind,
-            }
-            .serialize(serializer),
+        if let Kind::Unrecognized(fields) = &self.kind {
+            return fields.serialize(serializer);
         }
+        let (v, at, kind) = (VERSION, self.at, &self.kind);
+        Known { v, at, kind }.serialize(serializer)
     }
 }
 
@@ -230,7 +230,7 @@ pub(crate) mod tests {
         }
     }
 
-    fn object(value: Value) -> Map<String, Value> {
+    fn object(value: &Value) -> Map<String, Value> {
         value.as_object().expect("an object").clone()
     }
 
@@ -254,7 +254,7 @@ pub(crate) mod tests {
                 at_ms: 8,
             },
             Kind::Context {
-                set: object(json!({"account": 7})),
+                set: object(&json!({"account": 7})),
                 current_task: Some("billing".into()),
                 transfer: Map::new(),
             },
@@ -296,7 +296,7 @@ pub(crate) mod tests {
         );
         assert_eq!(
             String::from_utf8(event.encode()).expect("text"),
-            r##"{"v":1,"at":12,"event":"dtmf","digit":"5","at_ms":7}"##
+            r#"{"v":1,"at":12,"event":"dtmf","digit":"5","at_ms":7}"#
         );
     }
 

@@ -269,13 +269,12 @@ impl Handoff {
     }
 
     fn apply(&mut self, at: UnixMillis, step: &HandoffStep) {
-        match step.state {
-            HandoffState::Resumed => self.resumed = true,
-            state => {
-                self.state = state;
-                self.failure = step.failure;
-                self.sip_status = step.sip_status;
-            }
+        if step.state == HandoffState::Resumed {
+            self.resumed = true;
+        } else {
+            self.state = step.state;
+            self.failure = step.failure;
+            self.sip_status = step.sip_status;
         }
         if step.state == HandoffState::Requested && self.reason.is_none() {
             self.reason.clone_from(&step.reason);

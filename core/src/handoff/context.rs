@@ -1,0 +1,840 @@
+//! What travels with a handoff, and where on the wire: the key, the headers, the target. Written here, and read
+//! back here for the refer-handler.
+//!
+//! ```text
+//! Refer-To: <sip:queue@flex.example.com?X-Session-History-Key=KEY&X-Reason=billing>     URI headers, RFC 3261 §19.1.1
+//! Referred-By: <sip:bot@voice.example.com>                                              RFC 3892
+//! ```
+
+use super::{Config, KeyPlacement, Request};
+use crate::sip::message::uri::{escape_header_value, unescape, unescape_octets};
+use crate::sip::message::{Uri, UriError};
+use crate::vocab::HandoffKey;
+
+/// Octets of a Refer-To header field that Twilio takes: name, colon, space and brackets counted, to be safe.
+pub const REFER_TO_MAX: usize = 256;
+/// `Refer-To: <` and `>`.
+const REFER_TO_FRAME: usize = 12;
+/// Octets of a target URI.
+pub const TARGET_MAX: usize = 512;
+/// Header fields one handoff may add.
+pub const HEADERS_MAX: usize = 16;
+/// Octets of one header field's value.
+pub const VALUE_MAX: usize = 1024;
+/// Octets of the free text that goes into headers (`{reason}`).
+const REASON_MAX: usize = 128;
+/// The key's second name, for platforms that were built on it.
+const WATSON_HEADER: &str = "X-Watson-Assistant-Session-History-Key";
+const USER_TO_USER: &str = "User-to-User";
+
+/// Header fields that belong to the messages themselves. An agent may not set them, neither in our request nor,
+/// through a URI header, in the far end's INVITE (RFC 3261 §19.1.5). Compact forms included.
+const FORBIDDEN: &[&str] = &[
+    "Accept",
+    "Accept-Encoding",
+    "Accept-Language",
+    "Alert-Info",
+    "Allow",
+    "Allow-Events",
+    "Authorization",
+    "Body",
+    "Call-ID",
+    "Call-Info",
+    "Contact",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Length",
+    "Content-Type",
+    "CSeq",
+    "Event",
+    "Expires",
+    "From",
+    "Identity",
+    "Max-Forwards",
+    "Method",
+    "MIME-Version",
+    "Min-SE",
+    "P-Asserted-Identity",
+    "Path",
+    "Privacy",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "Proxy-Require",
+    "RAck",
+    "Record-Route",
+    "Refer-Sub",
+    "Refer-To",
+    "Referred-By",
+    "Replaces",
+    "Require",
+    "Route",
+    "RSeq",
+    "Service-Route",
+    "Session-Expires",
+    "Subscription-State",
+    "Supported",
+    "Target-Dialog",
+    "To",
+    "Unsupported",
+    "User-Agent",
+    "Via",
+    "WWW-Authenticate",
+];
+
+/// Why a handoff's request cannot be put on the wire. Ours to tell the agent; nothing has been sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContextError {
+    /// Neither the request nor the configuration names a target.
+    #[error("no target: set one in [[handoff]], or name it in the handoff")]
+    NoTarget,
+    /// Not `sip:`, `sips:` or `tel:`.
+    #[error("the target must be a sip:, sips: or tel: URI")]
+    Scheme,
+    /// Not a URI.
+    #[error("the target is no URI: {0}")]
+    Target(#[from] UriError),
+    /// Longer than [`TARGET_MAX`].
+    #[error("the target is longer than {TARGET_MAX} octets")]
+    TargetTooLong,
+    /// A header name that is no token (RFC 3261 §25.1).
+    #[error("{0:?} is no header name")]
+    HeaderName(String),
+    /// A header that belongs to SIP itself.
+    #[error("header {0} may not be set")]
+    Forbidden(String),
+    /// A control character, CR and LF above all: it would become a header of its own.
+    #[error("the value of header {0} holds a control character")]
+    HeaderValue(String),
+    /// Longer than [`VALUE_MAX`].
+    #[error("the value of header {0} is longer than {VALUE_MAX} octets")]
+    ValueTooLong(String),
+    /// More than [`HEADERS_MAX`].
+    #[error("more than {HEADERS_MAX} headers")]
+    TooManyHeaders,
+}
+
+/// A checked target and everything that goes with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    target: Uri,
+    key: (String, HandoffKey),
+    headers: Vec<(String, String)>,
+    placement: KeyPlacement,
+    /// Who refers: our own URI.
+    referrer: Option<String>,
+}
+
+/// What a REFER says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refer {
+    /// The whole value of Refer-To, brackets included.
+    pub refer_to: String,
+    /// Further header fields of the REFER.
+    pub headers: Vec<(String, String)>,
+    /// URI headers for our Contact, escaped and joined with `&`; `None` as a rule.
+    pub contact_headers: Option<String>,
+}
+
+impl Context {
+    /// Checks a request against the configuration; the request's own headers come before the configured ones
+    /// and win over them.
+    ///
+    /// # Errors
+    /// What cannot be said in SIP, or must not.
+    pub fn new(
+        config: &Config,
+        request: &Request,
+        key: HandoffKey,
+        placement: KeyPlacement,
+        referrer: Option<&str>,
+    ) -> Result<Self, ContextError> {
+        let target = request.target.as_ref().or(config.target.as_ref());
+        let target = parse_target(target.ok_or(ContextError::NoTarget)?)?;
+        let mut headers: Vec<(String, String)> = Vec::new();
+        for (name, value) in &request.headers {
+            headers.push((name.clone(), value.clone()));
+        }
+        for (name, template) in &config.headers {
+            let value = fill(template, request.reason.as_deref());
+            let known = headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+            if !value.is_empty() && !known {
+                headers.push((name.clone(), value));
+            }
+        }
+        check_header(&config.history_key_header, "")?;
+        headers.retain(|(name, _)| !name.eq_ignore_ascii_case(&config.history_key_header));
+        if headers.len() > HEADERS_MAX {
+            return Err(ContextError::TooManyHeaders);
+        }
+        for (name, value) in &headers {
+            check_header(name, value)?;
+        }
+        Ok(Self {
+            target,
+            key: (config.history_key_header.clone(), key),
+            headers,
+            placement,
+            referrer: referrer.and_then(own_uri),
+        })
+    }
+
+    /// The target as it will be dialled.
+    pub fn target(&self) -> String {
+        self.target.to_string()
+    }
+
+    /// The REFER. When everything is more than [`REFER_TO_MAX`] octets of Refer-To, the key alone stays there and
+    /// the rest rides as header fields of the REFER: late context is better than none, no key is the worst.
+    pub fn refer(&self) -> Refer {
+        let placement = if self.target.is_sip() {
+            self.placement
+        } else {
+            KeyPlacement::CustomHeader // a tel: URI has no headers (RFC 3966 §3)
+        };
+        let (name, key) = (self.key.0.clone(), self.key.1.to_string());
+        match placement {
+            KeyPlacement::ReferToHeader => self.in_refer_to(&(name, key)),
+            KeyPlacement::UserToUser => {
+                self.in_refer_to(&(USER_TO_USER.into(), format!("{key};encoding=ascii")))
+            }
+            KeyPlacement::CustomHeader => Refer {
+                refer_to: refer_to(&self.target, &[]),
+                headers: self.fields(&[&[(name, key)], self.headers.as_slice()].concat()),
+                contact_headers: None,
+            },
+            KeyPlacement::ContactHeader => Refer {
+                refer_to: refer_to(&self.target, &[]),
+                headers: self.fields(&[]),
+                contact_headers: Some(uri_headers(
+                    &[&[(name, key)], self.headers.as_slice()].concat(),
+                )),
+            },
+        }
+    }
+
+    fn in_refer_to(&self, key: &(String, String)) -> Refer {
+        let other_than_key = |(name, _): &&(String, String)| !name.eq_ignore_ascii_case(&key.0);
+        let others: Vec<_> = self
+            .headers
+            .iter()
+            .filter(other_than_key)
+            .cloned()
+            .collect();
+        let everything = [std::slice::from_ref(key), others.as_slice()].concat();
+        let whole = refer_to(&self.target, &everything);
+        if whole.len() + REFER_TO_FRAME - 2 <= REFER_TO_MAX {
+            return Refer {
+                refer_to: whole,
+                headers: self.fields(&[]),
+                contact_headers: None,
+            };
+        }
+        Refer {
+            refer_to: refer_to(&self.target, std::slice::from_ref(key)),
+            headers: self.fields(&others),
+            contact_headers: None,
+        }
+    }
+
+    /// Header fields of the BYE that hangs up and returns.
+    pub fn bye_headers(&self, target_header: &str) -> Vec<(String, String)> {
+        let mut headers = vec![
+            (target_header.to_owned(), self.target()),
+            (self.key.0.clone(), self.key.1.to_string()),
+        ];
+        headers.extend(self.headers.iter().cloned());
+        headers
+    }
+
+    fn fields(&self, more: &[(String, String)]) -> Vec<(String, String)> {
+        let referrer = self
+            .referrer
+            .iter()
+            .map(|uri| ("Referred-By".to_owned(), format!("<{uri}>")));
+        referrer.chain(more.iter().cloned()).collect()
+    }
+}
+
+/// Checks a target URI.
+///
+/// # Errors
+/// See [`ContextError`].
+pub fn parse_target(text: &str) -> Result<Uri, ContextError> {
+    let text = text.trim_matches(' ');
+    if text.len() > TARGET_MAX {
+        return Err(ContextError::TargetTooLong);
+    }
+    let text = text
+        .strip_prefix('<')
+        .and_then(|inner| inner.strip_suffix('>'))
+        .unwrap_or(text);
+    // Authoring tools of assistants escape the at sign with a backslash.
+    let uri = Uri::parse(&text.replace("\\@", "@"))?;
+    if !uri.is_sip() && !uri.scheme().eq_ignore_ascii_case("tel") {
+        return Err(ContextError::Scheme);
+    }
+    for (name, value) in uri.headers() {
+        check_header(&unescape(name), &unescape(value))?;
+    }
+    Ok(uri)
+}
+
+/// Checks one header field that an agent, an operator or a configuration wants to send.
+///
+/// # Errors
+/// See [`ContextError`].
+pub fn check_header(name: &str, value: &str) -> Result<(), ContextError> {
+    let shown = || name.chars().take(40).collect::<String>();
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
+    if name.is_empty() || name.len() > 128 || !name.bytes().all(is_token) {
+        return Err(ContextError::HeaderName(shown()));
+    }
+    // One letter is a compact form (RFC 3261 §7.3.3), known or to be registered.
+    if name.len() == 1
+        || FORBIDDEN
+            .iter()
+            .any(|taken| taken.eq_ignore_ascii_case(name))
+    {
+        return Err(ContextError::Forbidden(shown()));
+    }
+    if value.len() > VALUE_MAX {
+        return Err(ContextError::ValueTooLong(shown()));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(ContextError::HeaderValue(shown()));
+    }
+    Ok(())
+}
+
+/// Fills `{reason}` in. Free text of an agent is made fit for a header instead of refused: a caller should not
+/// lose the way to a human over a line break.
+fn fill(template: &str, reason: Option<&str>) -> String {
+    let mut reason: String = reason.unwrap_or_default().into();
+    reason.truncate(reason.floor_char_boundary(REASON_MAX));
+    let reason = reason.replace(char::is_control, " ");
+    template.replace("{reason}", reason.trim())
+}
+
+/// Our own URI as Referred-By may show it: without headers and parameters, and only when it is one.
+fn own_uri(text: &str) -> Option<String> {
+    let uri = Uri::parse(text).ok().filter(Uri::is_sip)?;
+    let user = uri
+        .user_raw()
+        .map(|user| format!("{user}@"))
+        .unwrap_or_default();
+    Some(format!("{}:{user}{}", uri.scheme(), uri.host()))
+}
+
+/// The value of Refer-To, always in brackets: without them `;` and `?` would be read as parts of the header
+/// (RFC 3261 §20).
+fn refer_to(target: &Uri, headers: &[(String, String)]) -> String {
+    let target_text = target.to_string();
+    if headers.is_empty() {
+        return format!("<{target_text}>");
+    }
+    let joint = if target.headers().next().is_some() {
+        '&'
+    } else {
+        '?'
+    };
+    format!("<{target_text}{joint}{}>", uri_headers(headers))
+}
+
+fn uri_headers(headers: &[(String, String)]) -> String {
+    let pairs: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| {
+            format!(
+                "{}={}",
+                escape_header_value(name),
+                escape_header_value(value)
+            )
+        })
+        .collect();
+    pairs.join("&")
+}
+
+/// Reads the key out of what a refer-handler is given: the contents of a Refer-To, in any form a platform may
+/// pass them on.
+///
+/// The first that is there and not empty of: `configured_header`, `X-Watson-Assistant-Session-History-Key`,
+/// `User-to-User`. Decoded once, never twice; `+` is a plus.
+pub fn read_key(refer_transfer_target: &str, configured_header: &str) -> Option<String> {
+    let uri = addr_spec(refer_transfer_target);
+    let pairs: Vec<(String, &str)> = uri_header_part(uri)?
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (header_name(name), value))
+        .collect();
+    [configured_header, WATSON_HEADER, USER_TO_USER]
+        .into_iter()
+        .find_map(|wanted| {
+            let of_that_name = |(name, value): &&(String, &str)| {
+                name.eq_ignore_ascii_case(wanted) && !value.is_empty()
+            };
+            let (_, value) = pairs.iter().find(of_that_name)?;
+            let key = if wanted.eq_ignore_ascii_case(USER_TO_USER) {
+                user_to_user(&unescape(value))
+            } else {
+                unescape(value).into_owned()
+            };
+            (!key.is_empty()).then_some(key)
+        })
+}
+
+/// The URI inside a name-addr; without brackets, up to the first white space.
+fn addr_spec(text: &str) -> &str {
+    let text = text.trim();
+    let after_name = match text.strip_prefix('"') {
+        Some(quoted) => &quoted[end_of_quoted(quoted)..],
+        None => text,
+    };
+    match after_name.split_once('<') {
+        Some((_, inner)) => inner.split('>').next().unwrap_or_default(),
+        None => text.split([' ', '\t']).next().unwrap_or_default(),
+    }
+}
+
+/// Where a quoted string ends, its opening quote already gone: a `<` in a display name opens nothing.
+fn end_of_quoted(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, octet) in text.bytes().enumerate() {
+        match octet {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at,
+            _ => {}
+        }
+    }
+    0
+}
+
+/// What follows the `?` after the host. A user part may hold a `?` too, which only an `@` and another `?` behind
+/// it give away; an `@` inside a header value should have been escaped.
+fn uri_header_part(uri: &str) -> Option<&str> {
+    let (before, after) = uri.split_once('?')?;
+    if before.contains('@') {
+        return Some(after);
+    }
+    match after
+        .split_once('@')
+        .and_then(|(_, rest)| rest.split_once('?'))
+    {
+        Some((_, headers)) => Some(headers),
+        None => Some(after),
+    }
+}
+
+/// `amp;NAME` is what an `&` escaped once too often leaves.
+fn header_name(name: &str) -> String {
+    let name = unescape(name);
+    name.strip_prefix("amp;").unwrap_or(&name).to_owned()
+}
+
+/// RFC 7433: data, then parameters; of these only `encoding=hex` changes what the data is.
+fn user_to_user(value: &str) -> String {
+    let mut parts = value.split(';').map(str::trim);
+    let data = parts.next().unwrap_or_default();
+    let is_hex = |param: &str| {
+        param.split_once('=').is_some_and(|(name, value)| {
+            name.trim().eq_ignore_ascii_case("encoding") && value.trim().eq_ignore_ascii_case("hex")
+        })
+    };
+    if parts.any(is_hex) {
+        decode_hex(data).unwrap_or_else(|| data.to_owned())
+    } else {
+        data.trim_matches('"').to_owned()
+    }
+}
+
+fn decode_hex(text: &str) -> Option<String> {
+    let all_hex = text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if !all_hex {
+        return None;
+    }
+    let escaped: String = text
+        .as_bytes()
+        .chunks(2)
+        .flat_map(|pair| ['%', char::from(pair[0]), char::from(pair[1])])
+        .collect();
+    String::from_utf8(unescape_octets(&escaped)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::vocab::Entropy;
+
+    const KEY: &str = "X-Session-History-Key";
+
+    fn key() -> HandoffKey {
+        HandoffKey::generate(&mut Entropy::from_number(1))
+    }
+
+    fn config(target: &str) -> Config {
+        Config {
+            target: Some(target.into()),
+            ..Config::default()
+        }
+    }
+
+    fn context(config: &Config, request: &Request, placement: KeyPlacement) -> Context {
+        let us = Some("sip:bot@voice.example.com:5061;transport=tls");
+        Context::new(config, request, key(), placement, us).expect("valid")
+    }
+
+    fn with_header(name: &str, value: &str) -> Request {
+        Request {
+            headers: vec![(name.into(), value.into())],
+            ..Request::default()
+        }
+    }
+
+    #[test]
+    fn the_key_is_read_from_every_form_a_platform_may_pass_on() {
+        let watson = "X-Watson-Assistant-Session-History-Key";
+        for (given, expected) in [
+            (
+                "<sip:queue@flex.example.com?X-Watson-Assistant-Session-History-Key=dev::latest::1>",
+                Some("dev::latest::1"),
+            ),
+            (
+                "sip:queue@flex.example.com?x-watson-assistant-session-history-key=a%3A%3Ab",
+                Some("a::b"),
+            ),
+            (
+                "<sip:q@h?User-to-User=k1%3Bencoding%3Dascii&X-Reason=b>",
+                Some("k1"),
+            ),
+            ("<sip:q@h?User-to-User=6b31%3Bencoding%3Dhex>", Some("k1")),
+            (
+                "<sip:q@h?User-to-User=abc&X-Watson-Assistant-Session-History-Key=def>",
+                Some("def"),
+            ),
+            (
+                "<sip:q@h?X-Watson-Assistant-Session-History-Key=YWI=>",
+                Some("YWI="),
+            ),
+            (
+                "<sip:q@h?X-Watson-Assistant-Session-History-Key=a?b>",
+                Some("a?b"),
+            ),
+            ("<sip:q@h?X-Watson-Assistant-Session-History-Key>;q=1", None),
+            (
+                "<sip:q@h?X-Watson-Assistant-Session-History-Key=100%zz>",
+                Some("100%zz"),
+            ),
+            ("<tel:+15551230000>", None),
+            (
+                "\"Agents, A\" <sip:q@h;transport=tls?X-Watson-Assistant-Session-History-Key=k+v%20w>;x=y",
+                Some("k+v w"),
+            ),
+        ] {
+            assert_eq!(read_key(given, KEY).as_deref(), expected, "{given}");
+            assert_eq!(read_key(given, watson).as_deref(), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn the_rules_hold_beyond_the_published_cases() {
+        for (given, expected) in [
+            // the configured header wins over both others, in any order and case
+            (
+                "<sip:q@h?User-to-User=u&X-Watson-Assistant-Session-History-Key=w&x-session-history-key=c>",
+                Some("c"),
+            ),
+            // an empty one is passed over; the first of two wins
+            ("<sip:q@h?X-Session-History-Key=&User-to-User=u>", Some("u")),
+            (
+                "<sip:q@h?X-Session-History-Key=a&X-Session-History-Key=b>",
+                Some("a"),
+            ),
+            // escaped once too often, empty pieces, parameters behind the bracket
+            (
+                "<sip:q@h?X-A=1&amp;X-Session-History-Key=k&&>;method=INVITE",
+                Some("k"),
+            ),
+            // decoded once, never twice
+            ("<sip:q@h?X-Session-History-Key=a%2541>", Some("a%41")),
+            // without brackets, cut at white space
+            ("sip:q@h?X-Session-History-Key=k ;tag=1", Some("k")),
+            // a question mark in the user part, an at sign in a value
+            ("<sip:a?b@h?X-Session-History-Key=k>", Some("k")),
+            ("<sip:h?X-Session-History-Key=a@b>", Some("a@b")),
+            // a bracket inside a display name
+            (
+                "\"<sip:x?X-Session-History-Key=no> \\\" \" <sip:q@h?X-Session-History-Key=yes>",
+                Some("yes"),
+            ),
+            // hexadecimal that is none stays as it is; other parameters are dropped
+            ("<sip:q@h?User-to-User=6b3%3Bencoding%3Dhex>", Some("6b3")),
+            ("<sip:q@h?User-to-User=ff%3Bencoding%3Dhex>", Some("ff")),
+            (
+                "<sip:q@h?User-to-User=k1%3Bpurpose%3Disdn%3Bcontent%3Dx>",
+                Some("k1"),
+            ),
+            ("", None),
+            ("<", None),
+            ("?", None),
+            ("<sip:q@h?>", None),
+            ("\"unclosed", None),
+        ] {
+            assert_eq!(read_key(given, KEY).as_deref(), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for placement in [KeyPlacement::ReferToHeader, KeyPlacement::UserToUser] {
+            let refer = context(
+                &config("sip:queue@flex.example.com"),
+                &Request::default(),
+                placement,
+            )
+            .refer();
+            assert_eq!(
+                read_key(&refer.refer_to, KEY).as_deref(),
+                Some(key().as_str())
+            );
+        }
+    }
+
+    #[test]
+    fn the_refer_carries_the_key_and_the_headers_in_refer_to() {
+        let mut config = config("sip:queue@flex.example.com;transport=tls");
+        config.headers = vec![
+            ("X-Reason".into(), "{reason}".into()),
+            ("X-Empty".into(), "{reason}".into()),
+        ];
+        let request = Request {
+            headers: vec![("x-empty".into(), "a=b;c".into())],
+            reason: Some("billing & refund".into()),
+            ..Request::default()
+        };
+        let refer = context(&config, &request, KeyPlacement::ReferToHeader).refer();
+        let key = key();
+        assert_eq!(
+            refer.refer_to,
+            format!(
+                "<sip:queue@flex.example.com;transport=tls?X-Session-History-Key={key}&x-empty=a%3Db%3Bc&X-Reason=billing%20%26%20refund>"
+            )
+        );
+        assert_eq!(
+            refer.headers,
+            [(
+                "Referred-By".to_owned(),
+                "<sip:bot@voice.example.com>".to_owned()
+            )]
+        );
+    }
+
+    #[test]
+    fn the_other_places_for_the_key() {
+        let (config, request) = (config("sip:q@h?X-A=1"), with_header("X-B", "a b"));
+        let key = key();
+        let custom = context(&config, &request, KeyPlacement::CustomHeader).refer();
+        assert_eq!(custom.refer_to, "<sip:q@h?X-A=1>");
+        assert_eq!(
+            custom.headers[1],
+            ("X-Session-History-Key".to_owned(), key.to_string())
+        );
+        assert_eq!(custom.headers[2], ("X-B".to_owned(), "a b".to_owned()));
+        let contact = context(&config, &request, KeyPlacement::ContactHeader).refer();
+        assert_eq!(
+            contact.contact_headers,
+            Some(format!("X-Session-History-Key={key}&X-B=a%20b"))
+        );
+        let uui = context(&config, &request, KeyPlacement::UserToUser).refer();
+        assert_eq!(
+            uui.refer_to,
+            format!("<sip:q@h?X-A=1&User-to-User={key}%3Bencoding%3Dascii&X-B=a%20b>")
+        );
+    }
+
+    #[test]
+    fn a_tel_uri_has_no_headers_so_the_key_rides_beside_it() {
+        let refer = context(
+            &config("tel:+15551230000"),
+            &Request::default(),
+            KeyPlacement::ReferToHeader,
+        )
+        .refer();
+        assert_eq!(refer.refer_to, "<tel:+15551230000>");
+        assert!(
+            refer
+                .headers
+                .contains(&("X-Session-History-Key".into(), key().to_string()))
+        );
+    }
+
+    #[test]
+    fn the_key_survives_when_the_rest_is_too_long_for_twilio() {
+        let fits = |length: usize| {
+            let request = with_header("X-Long", &"x".repeat(length));
+            let refer = context(&config("sip:q@h"), &request, KeyPlacement::ReferToHeader).refer();
+            let whole = format!("Refer-To: {}", refer.refer_to);
+            assert!(whole.len() <= REFER_TO_MAX, "{}", whole.len());
+            assert_eq!(
+                read_key(&refer.refer_to, KEY).as_deref(),
+                Some(key().as_str())
+            );
+            refer.refer_to.contains("X-Long")
+        };
+        let longest = (0..256)
+            .rev()
+            .find(|length| fits(*length))
+            .expect("something fits");
+        let request = with_header("X-Long", &"x".repeat(longest));
+        let refer = context(&config("sip:q@h"), &request, KeyPlacement::ReferToHeader).refer();
+        assert_eq!(format!("Refer-To: {}", refer.refer_to).len(), REFER_TO_MAX);
+        let request = with_header("X-Long", &"x".repeat(longest + 1));
+        let refer = context(&config("sip:q@h"), &request, KeyPlacement::ReferToHeader).refer();
+        assert!(refer.headers.iter().any(|(name, _)| name == "X-Long"));
+    }
+
+    #[test]
+    fn targets_that_cannot_be_dialled_are_refused() {
+        let long = format!("sip:{}@h", "x".repeat(TARGET_MAX));
+        for (target, error) in [
+            ("http://example.com", ContextError::Scheme),
+            ("javascript:alert(1)", ContextError::Scheme),
+            ("queue", ContextError::Target(UriError::Scheme)),
+            (
+                "sip:q@h\r\nVia: x",
+                ContextError::Target(UriError::Character),
+            ),
+            (
+                "sip:q@h>;x=<sip:evil@e",
+                ContextError::Target(UriError::Character),
+            ),
+            ("sip:q@", ContextError::Target(UriError::Host)),
+            ("sip:q@h:99999", ContextError::Target(UriError::Port)),
+            (
+                "sip:q@h?Replaces=a%40b",
+                ContextError::Forbidden("Replaces".into()),
+            ),
+            (
+                "sip:q@h?X-A=b%0d%0aVia:x",
+                ContextError::HeaderValue("X-A".into()),
+            ),
+            (&long, ContextError::TargetTooLong),
+        ] {
+            assert_eq!(parse_target(target), Err(error), "{target}");
+        }
+        assert_eq!(
+            parse_target("<sip:q\\@h>").expect("valid").to_string(),
+            "sip:q@h"
+        );
+        let none = Context::new(
+            &Config::default(),
+            &Request::default(),
+            key(),
+            KeyPlacement::ReferToHeader,
+            None,
+        );
+        assert_eq!(none, Err(ContextError::NoTarget));
+    }
+
+    #[test]
+    fn headers_that_belong_to_sip_or_break_it_are_refused() {
+        for name in [
+            "Via",
+            "ROUTE",
+            "cseq",
+            "Content-Length",
+            "Refer-To",
+            "r",
+            "Replaces",
+            "body",
+        ] {
+            assert_eq!(
+                check_header(name, "x"),
+                Err(ContextError::Forbidden(name.into())),
+                "{name}"
+            );
+        }
+        for name in ["", "X A", "X:A", "X\r\nA", "Xé"] {
+            assert_eq!(
+                check_header(name, "x"),
+                Err(ContextError::HeaderName(name.into())),
+                "{name}"
+            );
+        }
+        for value in ["a\r\nVia: x", "a\nb", "\0", "a\tb", "\u{7f}"] {
+            assert_eq!(
+                check_header("X-A", value),
+                Err(ContextError::HeaderValue("X-A".into()))
+            );
+        }
+        let huge = "x".repeat(VALUE_MAX + 1);
+        assert_eq!(
+            check_header("X-A", &huge),
+            Err(ContextError::ValueTooLong("X-A".into()))
+        );
+        assert_eq!(check_header("User-to-User", "6b31;encoding=hex"), Ok(()));
+        let request = Request {
+            headers: (0..=HEADERS_MAX)
+                .map(|i| (format!("X-{i}"), "x".into()))
+                .collect(),
+            ..Request::default()
+        };
+        let result = Context::new(
+            &config("sip:q@h"),
+            &request,
+            key(),
+            KeyPlacement::default(),
+            None,
+        );
+        assert_eq!(result, Err(ContextError::TooManyHeaders));
+    }
+
+    #[test]
+    fn an_agents_line_breaks_do_not_cost_the_caller_the_human() {
+        let mut config = config("sip:q@h");
+        config.headers = vec![("X-Reason".into(), "{reason}".into())];
+        let request = Request {
+            reason: Some(format!("angry\r\nVia: evil {}", "ß".repeat(500))),
+            ..Request::default()
+        };
+        let refer = context(&config, &request, KeyPlacement::CustomHeader).refer();
+        let (_, value) = refer.headers.last().expect("there");
+        assert!(value.starts_with("angry  Via: evil ß") && value.len() <= REASON_MAX);
+    }
+
+    #[test]
+    fn an_agent_cannot_replace_the_key() {
+        let refer = context(
+            &config("sip:q@h"),
+            &with_header("x-session-history-key", "forged"),
+            KeyPlacement::ReferToHeader,
+        )
+        .refer();
+        assert_eq!(refer.refer_to.matches("istory").count(), 1);
+        assert_eq!(
+            read_key(&refer.refer_to, KEY).as_deref(),
+            Some(key().as_str())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_value_survives_the_refer_to(value in "[^\\p{Cc}]{0,40}") {
+            let request = with_header("X-Any", &value);
+            let context = context(&config("sip:q@h"), &request, KeyPlacement::ReferToHeader);
+            let refer_to = refer_to(&context.target, &context.headers);
+            let expected = Some(value).filter(|value| !value.is_empty());
+            prop_assert_eq!(read_key(&refer_to, "X-Any"), expected);
+        }
+
+        #[test]
+        fn reading_a_key_never_panics(text in any::<String>()) {
+            let key = read_key(&text, KEY);
+            prop_assert!(key.is_none_or(|key| key.len() <= text.len()));
+        }
+    }
+}
