@@ -99,10 +99,26 @@ pub struct HandoffRequest {
     pub style: Option<String>,
     /// Extra header fields for the target.
     pub headers: BTreeMap<String, String>,
+    /// Where they travel; `None`: as the key does.
+    pub headers_in: Option<HeadersIn>,
+    /// With style `hangup`: the header field of our BYE that names the target.
+    pub target_header: Option<String>,
     /// Why, in a word or two.
     pub reason: Option<String>,
     /// What the human should know before saying hello.
     pub summary: Option<String>,
     /// Wait until this mark was heard.
     pub say_first: Option<String>,
+}
+
+/// Where the header fields of a handoff travel in a REFER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadersIn {
+    /// As headers of the URI in Refer-To: what the refer-handler and the transfer target see.
+    ReferToHeader,
+    /// As header fields of the REFER itself.
+    CustomHeader,
+    /// In the REFER's Contact.
+    ContactHeader,
 }

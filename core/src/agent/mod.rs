@@ -8,9 +8,20 @@
 //! A new agent is one file here, one line in [`Kind`], and the conformance suite.
 
 pub mod command;
+pub mod config;
 pub mod dialect;
 pub mod event;
+pub mod handoff_frame;
+pub mod native;
+
+#[cfg(test)]
+pub(crate) mod ladder;
 
 pub use command::{CallInfo, Command, HandoffUpdate, Start};
-pub use dialect::{Audio, AudioFormat, Dialect, LinkRequest, Message, Outbox};
-pub use event::{Event, HandoffRequest, Role};
+pub use config::{Config, Kind, Secret, build};
+pub use dialect::{Audio, AudioFormat, Dialect, LinkRequest, Message, MessageKind, Outbox};
+pub use event::{Event, HandoffRequest, HeadersIn, Role};
+pub use handoff_frame::{HandoffFault, HandoffFrame};
+
+/// Octets of a mark's name: an agent's own label, kept until its audio was heard.
+pub const MAX_MARK: usize = 256;

@@ -126,21 +126,21 @@ mod tests {
 
     #[test]
     fn two_sessions_agree_with_each_other() {
-        let (mut caller, mut callee) = (session(), session());
-        let offer = Offer::parse(caller.offer().as_bytes()).unwrap();
-        let theirs = callee.answer(&offer).unwrap();
+        let (mut alice, mut bob) = (session(), session());
+        let offer = Offer::parse(alice.offer().as_bytes()).unwrap();
+        let theirs = bob.answer(&offer).unwrap();
         let answer = Offer::parse(theirs.body.as_bytes()).unwrap();
-        let ours = caller.handle_answer(&answer).unwrap();
+        let ours = alice.handle_answer(&answer).unwrap();
         assert_eq!(
             (ours.codec, ours.telephone_event),
             (theirs.codec, theirs.telephone_event)
         );
         assert_eq!(ours.telephone_event, Some(101));
-        caller.set_direction(Direction::SendOnly);
-        let offer = Offer::parse(caller.offer().as_bytes()).unwrap();
-        let held = callee.answer(&offer).unwrap();
+        alice.set_direction(Direction::SendOnly);
+        let offer = Offer::parse(alice.offer().as_bytes()).unwrap();
+        let held = bob.answer(&offer).unwrap();
         assert!(held.hold && !held.send && held.receive);
-        let ours = caller
+        let ours = alice
             .handle_answer(&Offer::parse(held.body.as_bytes()).unwrap())
             .unwrap();
         assert!(ours.send && !ours.receive);
