@@ -10,9 +10,13 @@
 pub mod command;
 pub mod config;
 pub mod dialect;
+pub mod echo;
 pub mod event;
 pub mod handoff_frame;
 pub mod native;
+pub mod prompts;
+pub mod scripted;
+pub mod twilio_streams;
 
 #[cfg(test)]
 pub(crate) mod ladder;
