@@ -56,6 +56,15 @@ pub fn dial_sip(uri: &SipUri<'_>, refer_url: &str) -> Result<String, TwimlError>
     )))
 }
 
+/// `<Dial>` to a transfer target: `<Number>` for a `tel:` URI, `<Sip>` for every other, headers and all.
+pub fn dial(target: &str) -> String {
+    let noun = match target.strip_prefix("tel:") {
+        Some(number) => format!("<Number>{}</Number>", xml(number)),
+        None => format!("<Sip>{}</Sip>", xml(target)),
+    };
+    document(&format!(r#"<Dial answerOnBridge="true">{noun}</Dial>"#))
+}
+
 /// `<Redirect method="POST">`: the answer of the refer-handler.
 pub fn redirect(url: &str) -> String {
     document(&format!(
@@ -179,6 +188,16 @@ mod tests {
              referUrl=\"https://b.example.com/twilio/refer-handler?a=1&amp;b=2\"><Sip>sip:+15551230000@voice.example.com:5061;transport=tls\
              ?x-parent-callsid=CA02&amp;x-note=a%26b%20c%3B%22d%22</Sip></Dial></Response>"
         );
+    }
+
+    #[test]
+    fn a_transfer_target_is_called_with_its_headers() {
+        assert!(
+            dial("sip:q@h?X-A=b&X-C=d")
+                .contains("<Dial answerOnBridge=\"true\"><Sip>sip:q@h?X-A=b&amp;X-C=d</Sip></Dial>")
+        );
+        assert!(dial("tel:+1555").contains("<Number>+1555</Number>"));
+        assert!(!dial("sip:</Sip><Hangup/>").contains("<Hangup/>"));
     }
 
     #[test]

@@ -79,42 +79,42 @@ pub enum OpenError {
 impl OpenError {
     fn from_io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::Full { path, source }
-            }
-            io::ErrorKind::InvalidData => Self::Unreadable {
-                path,
-                why: source.to_string(),
-            },
-            _ => Self::NotWritable { path, source },
+        let kind = source.kind();
+        if matches!(
+            kind,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ) {
+            Self::Full { path, source }
+        } else if kind == io::ErrorKind::InvalidData {
+            let why = source.to_string();
+            Self::Unreadable { path, why }
+        } else {
+            Self::NotWritable { path, source }
         }
     }
 
     fn from_database(path: &Path, error: DatabaseError) -> Self {
         let why = error.to_string();
-        let path = path.to_owned();
-        match error {
-            DatabaseError::DatabaseAlreadyOpen => Self::InUse {
-                owner: path.parent().and_then(owner),
-                path,
-            },
-            DatabaseError::Storage(StorageError::Io(source)) => Self::from_io(&path, source),
-            _ => Self::Unreadable { path, why },
+        if let DatabaseError::Storage(StorageError::Io(source)) = error {
+            return Self::from_io(path, source);
         }
+        let path = path.to_owned();
+        if let DatabaseError::DatabaseAlreadyOpen = error {
+            let owner = path.parent().and_then(owner);
+            return Self::InUse { path, owner };
+        }
+        Self::Unreadable { path, why }
     }
 
     fn from_fault(path: &Path, fault: Fault) -> Self {
-        match fault {
-            Fault::Storage(StorageError::Io(source)) => Self::from_io(path, source),
-            Fault::Commit(redb::CommitError::Storage(StorageError::Io(source))) => {
-                Self::from_io(path, source)
-            }
-            other => Self::Unreadable {
-                path: path.to_owned(),
-                why: other.to_string(),
-            },
+        let why = fault.to_string();
+        if let Fault::Storage(StorageError::Io(source))
+        | Fault::Commit(redb::CommitError::Storage(StorageError::Io(source))) = fault
+        {
+            return Self::from_io(path, source);
         }
+        let path = path.to_owned();
+        Self::Unreadable { path, why }
     }
 }
 

@@ -144,9 +144,12 @@ async fn texts(store: &Embedded, key: HandoffKey) -> Vec<String> {
     let events = store.read(key).await.unwrap().unwrap_or_default();
     events
         .into_iter()
-        .map(|event| match event.kind {
-            Kind::Turn(turn) => turn.text,
-            other => panic!("{other:?}"),
+        .filter_map(|event| {
+            if let Kind::Turn(turn) = event.kind {
+                Some(turn.text)
+            } else {
+                None
+            }
         })
         .collect()
 }
