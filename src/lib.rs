@@ -3,4 +3,5 @@
 pub mod bridge;
 pub mod config;
 pub mod net;
+pub mod softphone;
 pub mod store;

@@ -76,6 +76,25 @@ pub enum MessageKind {
     Control,
 }
 
+/// What is wanted of an agent's socket. Borrowed from whoever wants it, so that buffers are reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkOutput<'a> {
+    /// Send this.
+    Send {
+        /// What.
+        message: Message<'a>,
+        /// Whether it may be dropped when the agent does not keep up.
+        kind: MessageKind,
+    },
+    /// Say goodbye, after everything before it.
+    Close {
+        /// RFC 6455 §7.4.1.
+        code: u16,
+        /// For the agent's author.
+        reason: &'a str,
+    },
+}
+
 /// One agent's language.
 pub trait Dialect: std::fmt::Debug + Send {
     /// What the agent hears and speaks; constant over a call.

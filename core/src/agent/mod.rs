@@ -22,7 +22,9 @@ pub(crate) mod ladder;
 
 pub use command::{CallInfo, Command, HandoffUpdate, Start};
 pub use config::{Config, Kind, Secret, build};
-pub use dialect::{Audio, AudioFormat, Dialect, LinkRequest, Message, MessageKind, Outbox};
+pub use dialect::{
+    Audio, AudioFormat, Dialect, LinkOutput, LinkRequest, Message, MessageKind, Outbox,
+};
 pub use event::{Event, HandoffRequest, HeadersIn, Role};
 pub use handoff_frame::{HandoffFault, HandoffFrame};
 

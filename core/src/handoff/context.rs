@@ -248,6 +248,16 @@ impl Context {
         headers
     }
 
+    /// Contact of the 302 that sends the caller to the target before we ever answered.
+    pub fn redirect_contact(&self) -> String {
+        let key = (self.key.0.clone(), self.key.1.to_string());
+        if self.target.is_sip() {
+            self.in_refer_to(&key).refer_to
+        } else {
+            refer_to(&self.target, &[])
+        }
+    }
+
     fn fields(&self, more: &[(String, String)]) -> Vec<(String, String)> {
         let referrer = self
             .referrer

@@ -115,6 +115,11 @@ pub enum Input {
         /// Final status; 408 for silence.
         status: u16,
     },
+    /// What we wanted to send could not be sent.
+    NotSent {
+        /// For people.
+        why: String,
+    },
     /// The call is gone for another reason.
     DialogLost {
         /// For people.
@@ -133,6 +138,8 @@ pub enum Action {
     Refer(HistoryReceipt, Box<Refer>),
     /// Send a BYE with these header fields. It costs a receipt.
     HangUpAndReturn(HistoryReceipt, Vec<(String, String)>),
+    /// Answer the INVITE with 302 and this Contact. It costs a receipt.
+    Redirect(HistoryReceipt, String),
     /// The last action.
     Finish(Outcome),
 }
@@ -148,6 +155,8 @@ pub enum Outcome {
     Returned,
     /// The call is gone, and nobody said where to.
     Unconfirmed,
+    /// The caller was sent on before the answer; where to, nobody confirms.
+    Redirected,
     /// It failed; the caller is ours again.
     Failed(OnFailure),
     /// It failed and the call is gone.
@@ -223,7 +232,34 @@ impl Handoff {
     ) -> Result<Self, RequestError> {
         let wanted = request.style.as_deref().map(str::parse).transpose()?;
         let context = Context::new(config, request, caller.key, caller.placement, caller.us)?;
-        let mut plan = Plan::new(wanted, &config.styles, caller.allows_refer);
+        let plan = Plan::new(wanted, &config.styles, caller.allows_refer);
+        Ok(Self::with(now, id, config, request, context, plan))
+    }
+
+    /// Sends a caller on who has not been answered yet.
+    ///
+    /// # Errors
+    /// As [`Handoff::begin`].
+    pub fn redirect(
+        now: Instant,
+        id: HandoffId,
+        config: &Config,
+        request: &Request,
+        caller: &Caller<'_>,
+    ) -> Result<Self, RequestError> {
+        let context = Context::new(config, request, caller.key, caller.placement, caller.us)?;
+        let plan = Plan::new(Some(Style::Redirect), &[], true);
+        Ok(Self::with(now, id, config, request, context, plan))
+    }
+
+    fn with(
+        now: Instant,
+        id: HandoffId,
+        config: &Config,
+        request: &Request,
+        context: Context,
+        mut plan: Plan,
+    ) -> Self {
         let mut handoff = Self {
             id,
             context,
@@ -240,7 +276,7 @@ impl Handoff {
             Some(mark) => handoff.wait_for(now, mark.clone()),
             None => handoff.commit(now),
         };
-        Ok(handoff)
+        handoff
     }
 
     /// Which.
@@ -334,6 +370,15 @@ impl Handoff {
         self.timers.cancel(Timer::Commit);
         self.report(HandoffState::Committed, None, Evidence::default());
         State::Attempting(match self.style {
+            Style::Redirect => {
+                let contact = self.context.redirect_contact();
+                self.actions.push_back(Action::Redirect(receipt, contact));
+                let evidence = Evidence {
+                    sip_status: Some(302),
+                    ..Evidence::default()
+                };
+                return self.finish(HandoffState::Unconfirmed, evidence, Outcome::Redirected);
+            }
             Style::Refer => {
                 let refer = Box::new(self.context.refer());
                 self.actions.push_back(Action::Refer(receipt, refer));
@@ -443,6 +488,7 @@ impl Handoff {
             | Input::KeyRead
             | Input::Bye { .. }
             | Input::ByeAnswered { .. }
+            | Input::NotSent { .. }
             | Input::DialogLost { .. } => State::Over(state, kind),
         }
     }

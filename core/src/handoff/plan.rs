@@ -11,10 +11,12 @@ pub enum Style {
     Refer,
     /// Hang up and return: BYE with the target in a header. Final, so always the last.
     Hangup,
+    /// 302 with the target, before the answer only; asked for by an agent, never configured.
+    Redirect,
 }
 
 impl Style {
-    /// Every style.
+    /// Every style that can be named in a configuration or a request.
     pub const ALL: &[Self] = &[Self::Refer, Self::Hangup];
 
     /// The word for it, in configuration and in the history.
@@ -22,12 +24,13 @@ impl Style {
         match self {
             Self::Refer => "refer",
             Self::Hangup => "hangup",
+            Self::Redirect => "redirect",
         }
     }
 
     /// Whether the call is gone afterwards, whatever the outcome.
     const fn ends_the_call(self) -> bool {
-        matches!(self, Self::Hangup)
+        matches!(self, Self::Hangup | Self::Redirect)
     }
 }
 

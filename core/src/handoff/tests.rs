@@ -105,6 +105,10 @@ impl Ladder {
                 let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
                 format!("BYE {}", names.join(" "))
             }
+            Action::Redirect(receipt, contact) => {
+                assert_eq!(receipt.key(), self.key);
+                format!("302 {}", contact.replace(self.key.as_str(), "KEY"))
+            }
             Action::Finish(outcome) => format!("{outcome:?}"),
         }
     }
@@ -542,6 +546,46 @@ fn a_dialog_that_is_lost_ends_it_by_what_was_known() {
         .receives(Input::KeyRead)
         .receives(lost())
         .does(&["transferred", "TransferredAndGone"]);
+}
+
+#[test]
+fn a_caller_who_is_sent_on_before_the_answer_takes_the_key_along() {
+    let key = HandoffKey::generate(&mut Entropy::from_number(1));
+    let caller = Caller {
+        key,
+        allows_refer: false,
+        placement: KeyPlacement::CustomHeader,
+        us: None,
+    };
+    let request = Request {
+        target: Some("sip:desk@pbx.example.com".into()),
+        ..Request::default()
+    };
+    let handoff =
+        Handoff::redirect(t0(), "ho-1".into(), &config(), &request, &caller).expect("valid");
+    let mut ladder = Ladder {
+        now: t0(),
+        key,
+        handoff,
+    };
+    ladder
+        .does(&["redirect: requested", "COMMIT"])
+        .store_commits();
+    ladder.does(&[
+        "redirect: committed",
+        "302 <sip:desk@pbx.example.com?X-Session-History-Key=KEY>",
+        "redirect: unconfirmed 302",
+        "Redirected",
+    ]);
+}
+
+#[test]
+fn what_could_not_be_sent_has_failed_and_the_next_style_follows() {
+    let mut ladder = Ladder::referring_with(&with_hangup());
+    ladder.receives(Input::NotSent {
+        why: "a REFER is pending".into(),
+    });
+    ladder.does(&["failed refused", "hangup: requested", "COMMIT"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::agent;
+use crate::agent::prompts::Prompt;
 
 /// What the call wants of its leg.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,8 +11,10 @@ pub enum Command {
     /// The call is answered: the caller's clock starts, RTP leaves every 20 ms from here to the end, and the
     /// agent gets its `start`.
     Answered,
-    /// Say this to the agent.
+    /// Say this to the agent. (`start`, marks, digits and speech it is told by the leg itself.)
     Agent(agent::Command),
+    /// Stop the agent's playout where it is; [`Command::ResumePlayout`] goes on from there.
+    PausePlayout,
     /// Play one of Baton's own prompts to the caller, behind whatever plays; ends with [`Event::PromptEnded`].
     Prompt(Prompt),
     /// Silence the caller's ear within 20 ms.
@@ -44,19 +47,6 @@ pub enum Command {
     },
 }
 
-/// Baton's own words, shipped with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Prompt {
-    /// "Please hold while I connect you."
-    Connecting,
-    /// "I am sorry, nobody could take your call. Let us go on."
-    TransferFailed,
-    /// "I am sorry, something went wrong on our side. I will connect you to a person."
-    AgentFailed,
-    /// "I am sorry, we cannot take your call now. Goodbye."
-    Goodbye,
-}
-
 /// What a re-INVITE changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renegotiated {
@@ -66,6 +56,12 @@ pub struct Renegotiated {
     pub send: bool,
     /// Whether the peer sends.
     pub receive: bool,
+    /// The codec both ways from here on.
+    pub codec: crate::sdp::Codec,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// Payload type of RFC 4733 digits.
+    pub telephone_event: Option<u8>,
 }
 
 /// What the call should know.
@@ -127,8 +123,12 @@ pub enum Event {
         /// Media time of its last.
         to: Duration,
     },
+    /// The agent is more than `playout_max` ahead of the caller's ear; the newest audio was dropped. Once per overflow.
+    PlayoutFull,
     /// A prompt of Baton's own was heard (or cleared).
     PromptEnded(Prompt),
+    /// Once a second while the call is up: how it goes. A newer one replaces an older one.
+    Report(Box<Summary>),
     /// No RTP for `no_rtp_timeout` while some was due.
     MediaLost,
     /// The sockets are closed and the agent has been told; the last event.
@@ -156,4 +156,6 @@ pub struct Summary {
     pub level_dbfs: f32,
     /// Agent audio dropped because the caller's queue was full, ms.
     pub overflow_ms: u64,
+    /// Caller audio dropped because the agent's socket did not keep up, ms.
+    pub link_dropped_ms: u64,
 }

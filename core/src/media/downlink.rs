@@ -231,6 +231,11 @@ impl Downlink {
         &self.packet
     }
 
+    /// The packet of the last tick, once more.
+    pub fn packet(&self) -> &[u8] {
+        &self.packet
+    }
+
     /// The 20 ms of 8 kHz that the last tick sent, for the recording and for echo; silence under telephone events.
     pub fn last_frame(&self) -> &[i16] {
         &self.pcm

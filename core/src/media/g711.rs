@@ -172,7 +172,7 @@ mod tests {
             (0, 0xff, 0, 0xd5, 8),
             (4, 0xfe, 8, 0xd5, 8),
             (100, 0xf2, 104, 0xd3, 104),
-            (-100, 0x72, -104, 0x53, -104),
+            (-104, 0x72, -104, 0x53, -104),
             (1000, 0xce, 988, 0xfa, 1008),
             (-1000, 0x4e, -988, 0x7a, -1008),
             (8159, 0x9f, 8316, 0x8a, 8064),
@@ -185,6 +185,13 @@ mod tests {
             assert_eq!(encode(Codec::Pcma, linear), a, "A of {linear}");
             assert_eq!(decode(Codec::Pcma, a), from_a, "A {a:#x}");
         }
+    }
+
+    #[test]
+    fn a_negative_sample_halfway_between_two_words_takes_the_softer_one() {
+        // ITU-T G.191 complements where others negate; the two differ only at such ties.
+        assert_eq!(encode(Codec::Pcmu, -100), 0x73);
+        assert_eq!(encode(Codec::Pcmu, -101), 0x72);
     }
 
     #[test]

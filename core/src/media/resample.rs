@@ -151,6 +151,37 @@ impl Engine {
     }
 }
 
+/// Resamples a whole recording of any rate; nothing is delayed. Empty when `from_hz` is 0.
+pub fn whole(samples: &[i16], from_hz: u32, to: SampleRate) -> Vec<i16> {
+    if from_hz == to.hz() || samples.is_empty() {
+        return samples.to_vec();
+    }
+    let from = usize::try_from(from_hz).unwrap_or(0);
+    let input: Vec<f32> = samples.iter().map(|sample| to_float(*sample)).collect();
+    let hz = to.frame_len() * 50;
+    let fft = Fft::<f32>::new_custom(
+        from,
+        hz,
+        1024,
+        1,
+        1,
+        WindowFunction::BlackmanHarris2,
+        FixedSync::Input,
+    );
+    let input = InterleavedSlice::new(&input, 1, input.len());
+    let (Ok(mut fft), Ok(input)) = (fft, input) else {
+        return Vec::new();
+    };
+    match fft.process_all(&input, samples.len(), None) {
+        Ok(output) => output
+            .take_data()
+            .into_iter()
+            .map(|sample| sample.round() as i16)
+            .collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
 /// Samples of 10 ms.
 fn block(rate: SampleRate) -> usize {
     rate.frame_len() / 2

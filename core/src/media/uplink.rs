@@ -155,7 +155,7 @@ struct Counts {
 #[derive(Debug)]
 struct Held {
     payload: Vec<u8>,
-    what: Option<(Content, RtpTimestamp)>,
+    what: Option<(Instant, Content, RtpTimestamp)>,
 }
 
 /// The loudest frame of the last second.
@@ -224,12 +224,12 @@ impl Uplink {
             Verdict::Accept { sequence } => incoming.sequence = sequence,
             Verdict::Restarted { sequence } => {
                 incoming.sequence = sequence;
-                incoming.discontinuity = !self.release_held(now, sequence - 1);
+                incoming.discontinuity = !self.release_held(sequence - 1);
             }
             Verdict::Hold => {
                 self.held.payload.clear();
                 self.held.payload.extend_from_slice(payload);
-                self.held.what = Some((content, packet.timestamp));
+                self.held.what = Some((now, content, packet.timestamp));
                 return;
             }
             Verdict::Duplicate | Verdict::Stale => return,
@@ -345,12 +345,12 @@ impl Uplink {
     }
 
     /// The held packet has proved itself; `false` when there was none.
-    fn release_held(&mut self, now: Instant, sequence: u64) -> bool {
-        let Some((content, timestamp)) = self.held.what.take() else {
+    fn release_held(&mut self, sequence: u64) -> bool {
+        let Some((arrived, content, timestamp)) = self.held.what.take() else {
             return false;
         };
         self.buffer.handle(
-            now,
+            arrived,
             &Incoming {
                 sequence,
                 timestamp,

@@ -32,6 +32,8 @@ const VOICED: f32 = 0.55;
 const ECHO_RETURN_LOSS_DB: f32 = 14.0;
 /// How fast the memory of what played fades: echo comes back up to 300 ms later.
 const ECHO_FADE_DB: f32 = 1.0;
+/// A frame whose band holds less than this of its energy is rumble or hum.
+const RUMBLE_DB: f32 = 13.0;
 /// Frames of a sub-window, and sub-windows, of the minimum search.
 const SUB_WINDOW: u32 = 10;
 const SUB_WINDOWS: usize = 8;
@@ -110,7 +112,7 @@ impl Vad {
     pub fn handle_frame(&mut self, at: Duration, frame: &[i16]) -> Option<Event> {
         let level = banded_dbfs(&mut self.before, frame);
         self.pitch.push(frame);
-        self.active = self.is_voice(level);
+        self.active = level > full_dbfs(frame) - RUMBLE_DB && self.is_voice(level);
         self.floor.observe(level);
         self.echo -= ECHO_FADE_DB;
         if self.active {
@@ -188,6 +190,22 @@ fn banded_dbfs(before: &mut [i16; 2], frame: &[i16]) -> f32 {
     }
     *before = [*a, *b];
     mean_square_dbfs((head + lanes.iter().sum::<f32>()) / frame.len() as f32)
+}
+
+/// Energy of the whole frame in dBFS, less its offset.
+fn full_dbfs(frame: &[i16]) -> f32 {
+    let mut sums = [0.0_f32; 8];
+    let mut squares = [0.0_f32; 8];
+    for part in frame.chunks(8) {
+        for ((sum, square), sample) in sums.iter_mut().zip(&mut squares).zip(part) {
+            let sample = f32::from(*sample);
+            *sum += sample;
+            *square += sample * sample;
+        }
+    }
+    let len = frame.len().max(1) as f32;
+    let mean = sums.iter().sum::<f32>() / len;
+    mean_square_dbfs(squares.iter().sum::<f32>() / len - mean * mean)
 }
 
 /// Minimum statistics with a shortcut for sounds that stand still.

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use baton_core::agent::dialect::MessageKind;
+pub use baton_core::agent::LinkOutput;
 use baton_core::agent::{LinkRequest, Message};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -92,25 +92,6 @@ pub trait MediaLeg: Send + 'static {
         let _ = event;
         false
     }
-}
-
-/// What a leg wants done with its agent's socket. Borrowed from the leg, so that it can reuse its buffers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkOutput<'a> {
-    /// Send this. Before the link is open it waits like everything else does for a slow agent.
-    Send {
-        /// What.
-        message: Message<'a>,
-        /// Whether it may be dropped.
-        kind: MessageKind,
-    },
-    /// Say goodbye; the leg hears nothing more of the link.
-    Close {
-        /// RFC 6455 §7.4.1.
-        code: u16,
-        /// For the agent's author.
-        reason: &'a str,
-    },
 }
 
 /// A leg and all it needs.

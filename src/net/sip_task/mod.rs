@@ -49,7 +49,7 @@ const DATAGRAM: usize = 65_536;
 /// Datagrams, or commands, taken in one wake before the others have their turn.
 const TURN: usize = 64;
 /// When no timer runs.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE: Duration = Duration::from_hours(1);
 
 /// A new call, with the events of its dialog from the first one on.
 #[derive(Debug)]

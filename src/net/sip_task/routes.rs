@@ -47,11 +47,7 @@ pub(super) struct Routes {
 
 impl Routes {
     /// Opens a dialog's queue.
-    pub(super) fn open(
-        &mut self,
-        now: Instant,
-        dialog: DialogId,
-    ) -> mpsc::Receiver<DialogEvent> {
+    pub(super) fn open(&mut self, now: Instant, dialog: DialogId) -> mpsc::Receiver<DialogEvent> {
         self.sweep.get_or_insert(now + SWEEP);
         let (call, events) = mpsc::channel(DIALOG_QUEUE);
         let route = Route {

@@ -31,7 +31,7 @@ pub struct WireLine {
     pub call_id: String,
     /// `INVITE sip:a@b SIP/2.0` or `SIP/2.0 200 OK`.
     pub start_line: String,
-    /// The method of its CSeq: what a response answers.
+    /// The method of its `CSeq`: what a response answers.
     pub method: String,
     /// The status line a NOTIFY carries as its sipfrag.
     pub sipfrag: Option<String>,

@@ -20,6 +20,9 @@ impl Hangup {
                 FailureKind::CallerHungUp,
                 Evidence::reason(reason.as_deref().unwrap_or("the caller hung up first")),
             )),
+            Input::NotSent { why } => {
+                Some(Verdict::Failed(FailureKind::Refused, Evidence::reason(why)))
+            }
             Input::DialogLost { why } => Some(Verdict::Unconfirmed(Evidence::reason(why))),
             // Nothing else concerns a BYE.
             Input::Committed(_)

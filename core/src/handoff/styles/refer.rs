@@ -83,6 +83,9 @@ impl Refer {
             Input::Notified { sipfrag, last } => self.notified(now, sipfrag.as_ref(), *last),
             Input::KeyRead => self.key_read(),
             Input::Bye { reason } => self.hung_up(now, reason.as_deref()),
+            Input::NotSent { why } => {
+                Some(Verdict::Failed(FailureKind::Refused, Evidence::reason(why)))
+            }
             Input::DialogLost { why } => Some(self.gone(Evidence::reason(why))),
             // The BYE is ours only after the outcome; the rest belongs to what came before the REFER.
             Input::ByeAnswered { .. } | Input::Committed(_) | Input::Marked { .. } => None,

@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 
 use drought::Drought;
 use reordering::Reordering;
-use store::Store;
 pub use store::{Content, Incoming, MAX_PAYLOAD};
+use store::{Head, Store};
 
 use super::rtp::packet::RtpTimestamp;
 use crate::vocab::PTIME;
@@ -320,7 +320,7 @@ impl Buffer {
             .expected
             .filter(|_| !head.discontinuity)
             .and_then(|expected| self.gap_by_timestamp(now, head.timestamp.since(expected)));
-        let gap = by_timestamp.unwrap_or_else(|| self.gap_by_clock(now));
+        let gap = by_timestamp.unwrap_or_else(|| self.gap_by_clock(&head));
         self.store.settle(next);
         self.expected = Some(head.timestamp);
         let missing = self.missing * self.packet_len as u64;
@@ -348,13 +348,13 @@ impl Buffer {
         }
     }
 
-    /// Where the sender's clock says nothing: whole frames up to now, less the packet that just came.
-    fn gap_by_clock(&mut self, now: Instant) -> u64 {
+    /// Where the sender's clock says nothing: whole frames up to the packet's arrival, less the packet itself.
+    fn gap_by_clock(&mut self, head: &Head) -> u64 {
         self.ahead = 0;
         let Some(clock) = &self.clock else { return 0 };
-        let passed = wire_samples(now.saturating_duration_since(clock.start));
+        let passed = wire_samples(head.arrived.saturating_duration_since(clock.start));
         let frame = WIRE_FRAME as u64;
-        let behind = passed.saturating_sub(clock.position + self.packet_len as u64);
+        let behind = passed.saturating_sub(clock.position + u64::from(head.content.samples()));
         behind / frame * frame
     }
 

@@ -76,6 +76,7 @@ struct Slot {
 /// What stands in front, without its payload.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
+    pub(super) arrived: Instant,
     pub(super) timestamp: RtpTimestamp,
     pub(super) content: Content,
     pub(super) discontinuity: bool,
@@ -131,7 +132,9 @@ impl Store {
 
     pub(super) fn peek(&self, sequence: u64) -> Option<Head> {
         let slot = &self.slots[index(sequence)];
-        self.holds(sequence).then_some(Head {
+        let arrived = slot.arrived.filter(|_| slot.sequence == sequence)?;
+        Some(Head {
+            arrived,
             timestamp: slot.timestamp,
             content: slot.content,
             discontinuity: slot.discontinuity,

@@ -163,6 +163,15 @@ impl Dialog {
                 .is_ok_and(|from| from.tag().unwrap_or_default() == self.remote_tag)
     }
 
+    /// Takes note of the way a request of the peer came: after a lost connection or a new NAT binding, ours take the new
+    /// one. Another host does not take the dialog over by knowing its tags.
+    pub fn follow(&mut self, flow: &Flow) {
+        let same_host = flow.remote.ip() == self.flow.remote.ip();
+        if same_host && flow.transport == self.flow.transport {
+            self.flow = *flow;
+        }
+    }
+
     /// Takes note of a request's CSeq (§12.2.2).
     ///
     /// * returns `false` when it is out of order and must be answered 500. A BYE may repeat a number: ending a

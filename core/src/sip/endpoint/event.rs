@@ -262,6 +262,8 @@ pub enum Command {
         refer_to: String,
         /// Extra header fields: Referred-By, X-…
         headers: Vec<(String, String)>,
+        /// URI headers to add to our Contact, escaped and joined with `&`: platforms exist that look for context there.
+        contact_headers: Option<String>,
     },
     /// The final answer to a [`DialogEvent::Referred`]; a 2xx opens the subscription that [`Command::Notify`] serves.
     AnswerRefer {

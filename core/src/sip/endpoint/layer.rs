@@ -611,3 +611,14 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a refused INVITE costs until timer H is this, its key and its response.
+    #[test]
+    fn a_server_transaction_is_small() {
+        assert!(size_of::<Server>() <= 384, "{}", size_of::<Server>());
+    }
+}

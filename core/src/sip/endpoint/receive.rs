@@ -97,7 +97,8 @@ impl Endpoint {
 
     fn handle_new(&mut self, now: Instant, incoming: Incoming) {
         let (request, flow) = (&incoming.request, &incoming.flow);
-        if let Err(refusal) = screen::method(request.method()) {
+        let checked = screen::answerable(request).and_then(|()| screen::method(request.method()));
+        if let Err(refusal) = checked {
             return self.core.refuse_for(request, flow, &refusal);
         }
         let tag = request.headers().to().ok().and_then(|to| to.tag());

@@ -19,6 +19,8 @@ pub(super) enum Refusal {
     MediaType,
     /// 415 with Accept-Encoding.
     Encoding,
+    /// 513: what an answer must copy would fill it.
+    Bulk,
 }
 
 impl Refusal {
@@ -29,6 +31,7 @@ impl Refusal {
             Self::UriScheme => 416,
             Self::Extension(_) => 420,
             Self::MediaType | Self::Encoding => 415,
+            Self::Bulk => 513,
         }
     }
 
@@ -36,7 +39,7 @@ impl Refusal {
     pub(super) fn explain<'r>(&self, response: ResponseBuilder<'r>) -> ResponseBuilder<'r> {
         match self {
             Self::MethodNotAllowed | Self::NotImplemented => response.header(Name::Allow, ALLOW),
-            Self::UriScheme => response,
+            Self::UriScheme | Self::Bulk => response,
             Self::Extension(tags) => response.header(Name::Unsupported, tags.join(", ")),
             Self::MediaType => response.header(Name::Accept, SDP),
             Self::Encoding => response.header(Name::AcceptEncoding, "identity"),
@@ -63,6 +66,33 @@ pub(super) fn method(method: &Method) -> Result<(), Refusal> {
         | Method::Publish => Err(Refusal::MethodNotAllowed),
         Method::Other(_) => Err(Refusal::NotImplemented),
     }
+}
+
+/// Lines an answer copies; proxies on the way add one Via and at most two Record-Routes each.
+const COPIED_LINES: usize = 64;
+/// Octets of all of them, and of each: an answer is then far from what a message may hold, whatever a call adds.
+const COPIED_OCTETS: (usize, usize) = (16 * 1024, 4 * 1024);
+
+/// Every answer to this request can be written, so none that is owed will ever be missing.
+pub(super) fn answerable(request: &Request) -> Result<(), Refusal> {
+    const COPIED: [Name; 7] = [
+        Name::Via,
+        Name::RecordRoute,
+        Name::From,
+        Name::To,
+        Name::CallId,
+        Name::CSeq,
+        Name::Timestamp,
+    ];
+    let (mut lines, mut octets) = (0, 0);
+    for line in COPIED.iter().flat_map(|name| request.headers().all(*name)) {
+        lines += 1;
+        octets += line.len();
+        if lines > COPIED_LINES || octets > COPIED_OCTETS.0 || line.len() > COPIED_OCTETS.1 {
+            return Err(Refusal::Bulk);
+        }
+    }
+    Ok(())
 }
 
 /// §8.2.2.1: an address of a kind we can be. Any host is ours; a trunk may dial a bare number.

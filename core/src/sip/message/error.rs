@@ -67,7 +67,7 @@ pub enum Fault {
     /// A header field every request depends on cannot be read.
     #[error("Malformed {0}")]
     Malformed(Name),
-    /// CSeq names another method than the Request-Line.
+    /// `CSeq` names another method than the Request-Line.
     #[error("CSeq Method Mismatch")]
     Method,
 }

@@ -126,7 +126,10 @@ impl Framer {
         if skipped.is_empty() {
             return;
         }
-        self.line_feeds += skipped.iter().filter(|b| **b == b'\n').count();
+        self.line_feeds += skipped
+            .iter()
+            .map(|b| usize::from(*b == b'\n'))
+            .sum::<usize>();
         self.pings += self.line_feeds / 2;
         self.line_feeds %= 2;
         self.searched = 0;

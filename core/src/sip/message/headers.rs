@@ -158,7 +158,7 @@ impl Headers {
         NameAddr::parse(value.ok_or(ParseError::Missing(name))?).ok_or(ParseError::Malformed(name))
     }
 
-    /// CSeq.
+    /// `CSeq`.
     ///
     /// # Errors
     /// Missing or malformed; a number of 2^31 and more is malformed.
@@ -242,7 +242,7 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// CSeq: the order of requests in a dialog (RFC 3261 §20.16).
+/// `CSeq`: the order of requests in a dialog (RFC 3261 §20.16).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CSeq {
     /// Below 2^31.

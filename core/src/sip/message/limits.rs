@@ -11,5 +11,5 @@ pub const START_LINE: usize = 4 * 1024;
 pub const HEADER: usize = 8 * 1024;
 /// Header fields in one message.
 pub const HEADERS: usize = 128;
-/// The largest number a CSeq may carry is below this (RFC 3261 §8.1.1.5).
+/// The largest number a `CSeq` may carry is below this (RFC 3261 §8.1.1.5).
 pub const CSEQ: u32 = 1 << 31;

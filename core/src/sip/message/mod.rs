@@ -8,7 +8,7 @@
 //! ```
 //!
 //! * [`Message::parse`] is lenient: it reads whatever can be read, so that what is wrong can still be answered with
-//!   the Via, From, To, Call-ID and CSeq it has. It fails only when there is nothing to answer.
+//!   the Via, From, To, Call-ID and `CSeq` it has. It fails only when there is nothing to answer.
 //! * [`Request::validate`] is the gate: nobody acts on a request before it. A [`Fault`] says which status and
 //!   phrase to answer with, provided [`Headers::via`] can be read (else drop) and the method is not ACK.
 //!   After it [`Headers::via`], `from`, `to`, `call_id` and `cseq` succeed and the Request-URI parses.
@@ -167,7 +167,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// Starts the answer to a request: its Via lines, From, To, Call-ID and CSeq verbatim, as far as it has them
+    /// Starts the answer to a request: its Via lines, From, To, Call-ID and `CSeq` verbatim, as far as it has them
     /// (RFC 3261 §8.2.6), then what is added.
     pub fn builder_for(request: &Request, status: u16) -> ResponseBuilder<'_> {
         ResponseBuilder::new(request, status)

@@ -20,22 +20,17 @@ pub(super) fn message(datagram: &Bytes) -> Result<Message, ParseError> {
     // RFC 3261 §7.5: empty lines before the start line are ignored.
     let start = datagram.iter().position(|b| !matches!(b, b'\r' | b'\n'));
     let wire = datagram.slice(start.ok_or(ParseError::Empty)?..);
-    match std::str::from_utf8(&wire) {
-        Ok(text) => {
-            let scan = Scan::run(text);
-            finish(&wire, wire.clone(), scan)
-        }
-        Err(_) => {
-            let shown = shown(&wire);
-            let scan = Scan::run(&shown);
-            let text = if wire[..scan.head_end] == shown.as_bytes()[..scan.head_end] {
-                wire.clone()
-            } else {
-                Bytes::copy_from_slice(shown.as_bytes())
-            };
-            finish(&wire, text, scan)
-        }
+    if let Ok(text) = std::str::from_utf8(&wire) {
+        return finish(&wire, wire.clone(), Scan::run(text));
     }
+    let shown = shown(&wire);
+    let scan = Scan::run(&shown);
+    let text = if wire[..scan.head_end] == shown.as_bytes()[..scan.head_end] {
+        wire.clone() // only the body is no text
+    } else {
+        Bytes::copy_from_slice(shown.as_bytes())
+    };
+    finish(&wire, text, scan)
 }
 
 /// The same octets as text, each that is no UTF-8 replaced by `_`: spans stay valid, and `_` has no meaning in

@@ -1,6 +1,6 @@
 //! The catalogue of reason phrases (RFC 3261 §21 and the IANA registry).
 
-/// The usual phrase of a status; a class name for one that is not in the registry.
+/// The usual phrase of a status; `Unregistered` for one that is not in the registry.
 pub const fn reason_phrase(status: u16) -> &'static str {
     match status {
         100 => "Trying",
@@ -23,7 +23,7 @@ pub const fn reason_phrase(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
-        406 => "Not Acceptable",
+        406 | 606 => "Not Acceptable",
         407 => "Proxy Authentication Required",
         408 => "Request Timeout",
         410 => "Gone",
@@ -62,15 +62,9 @@ pub const fn reason_phrase(status: u16) -> &'static str {
         600 => "Busy Everywhere",
         603 => "Decline",
         604 => "Does Not Exist Anywhere",
-        606 => "Not Acceptable",
         607 => "Unwanted",
         608 => "Rejected",
-        101..=199 => "Session Progress",
-        201..=299 => "OK",
-        301..=399 => "Redirection",
-        401..=499 => "Request Failure",
-        501..=599 => "Server Failure",
-        _ => "Global Failure",
+        _ => "Unregistered",
     }
 }
 

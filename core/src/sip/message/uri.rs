@@ -29,7 +29,7 @@ pub enum UriError {
     LineEnd,
 }
 
-/// A URI in its parts, kept exactly as written; accessors unescape.
+/// A URI in its parts, kept as written (a port loses leading zeros); accessors unescape.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Uri {
     scheme: String,
@@ -96,14 +96,17 @@ impl Uri {
         let end = rest.find([';', '?']).unwrap_or(rest.len());
         let (host_port, rest) = rest.split_at(end);
         let (host, port) = split_host_port(host_port).ok_or_else(|| host_or_port(host_port))?;
-        let (params, headers) = rest.split_once('?').unwrap_or((rest, ""));
+        let (params, headers) = match rest.split_once('?') {
+            Some((params, headers)) => (params, Some(headers)),
+            None => (rest, None),
+        };
         Ok(Self {
             scheme: scheme.into(),
             user: user.map(Into::into),
             password: password.map(Into::into),
             host: host.into(),
             port,
-            params: pairs(params.strip_prefix(';').unwrap_or(params), ';'),
+            params: pairs(params.strip_prefix(';'), ';'),
             headers: pairs(headers, '&'),
         })
     }
@@ -113,7 +116,7 @@ impl Uri {
     fn parse_opaque(scheme: &str, rest: &str) -> Self {
         let (user, params) = match rest.split_once(';') {
             Some((number, params)) if scheme.eq_ignore_ascii_case("tel") => {
-                (number, pairs(params, ';'))
+                (number, pairs(Some(params), ';'))
             }
             _ => (rest, Vec::new()),
         };
@@ -170,7 +173,10 @@ impl Uri {
 
     /// URI parameters in order, as written.
     pub fn params(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        self.params.iter().map(|(n, v)| (n.as_str(), v.as_deref()))
+        self.params
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_deref()))
+            .filter(|(name, _)| !name.is_empty())
     }
 
     /// A URI parameter unescaped: `None` when absent, `Some(None)` without value (`;lr`).
@@ -185,6 +191,7 @@ impl Uri {
         self.headers
             .iter()
             .map(|(n, v)| (n.as_str(), v.as_deref().unwrap_or_default()))
+            .filter(|(name, _)| !name.is_empty())
     }
 
     /// A URI header's value unescaped, by its name in any case.
@@ -283,10 +290,10 @@ fn write_pairs(
     Ok(())
 }
 
-/// `name=value` pieces between separators; empty pieces are left out.
-fn pairs(text: &str, separator: char) -> Vec<(String, Option<String>)> {
-    text.split(separator)
-        .filter(|piece| !piece.is_empty())
+/// `name=value` pieces between separators, empty ones included, so that they are written back as they were.
+fn pairs(text: Option<&str>, separator: char) -> Vec<(String, Option<String>)> {
+    text.into_iter()
+        .flat_map(|text| text.split(separator))
         .map(|piece| match piece.split_once('=') {
             Some((name, value)) => (name.into(), Some(value.into())),
             None => (piece.into(), None),
@@ -364,9 +371,12 @@ pub fn host_ip(host: &str) -> Option<IpAddr> {
         .unwrap_or(host);
     inner
         .parse()
-        .or_else(|error| match inner.contains(":::") {
-            true => inner.replacen(":::", "::", 1).parse(),
-            false => Err(error),
+        .or_else(|error| {
+            if inner.contains(":::") {
+                inner.replacen(":::", "::", 1).parse()
+            } else {
+                Err(error)
+            }
         })
         .ok()
 }
@@ -435,6 +445,29 @@ mod tests {
             (uri.host(), uri.header("X-Key").as_deref()),
             ("good.example", Some("a@evil.example"))
         );
+    }
+
+    #[test]
+    fn empty_parameters_and_headers_are_no_parameters_but_stay() {
+        for text in [
+            "sip:h;",
+            "sip:h;;lr;",
+            "sip:h?",
+            "sip:a@h;?&X=1&",
+            "tel:1;;a",
+            "sip:@h",
+            "sip::@h",
+            "sip:a:@h",
+        ] {
+            let uri = read(text);
+            assert_eq!(uri.to_string(), text);
+            assert!(
+                uri.params().count() <= 1 && uri.headers().count() <= 1,
+                "{text}"
+            );
+        }
+        assert_eq!(read("sip:h;;lr;").param("lr"), Some(None));
+        assert_eq!(read("sip:a@h;?&X=1&").header("x").as_deref(), Some("1"));
     }
 
     #[test]

@@ -23,7 +23,8 @@ impl<'a> Via<'a> {
     pub fn parse(text: &'a str) -> Option<Self> {
         let (protocol, rest) = text.split_once('/')?;
         let (version, rest) = rest.split_once('/')?;
-        if !trim(protocol).eq_ignore_ascii_case("SIP") || trim(version) != "2.0" {
+        // Any version: a request of another one is answered 505, which needs its Via (RFC 4475 §3.1.2.16).
+        if !is_token(trim(protocol)) || !is_token(trim(version)) {
             return None;
         }
         let rest = rest.trim_start_matches(is_space);
@@ -128,6 +129,12 @@ mod tests {
     }
 
     #[test]
+    fn another_version_can_still_be_answered() {
+        let via = Via::parse("SIP/7.0/UDP c.example.com;branch=z9hG4bKkdjuw").unwrap();
+        assert_eq!((via.transport, via.host), ("UDP", "c.example.com"));
+    }
+
+    #[test]
     fn what_is_no_via_is_refused() {
         for text in [
             "",
@@ -135,8 +142,6 @@ mod tests {
             "SIP/2.0/UDP",
             "SIP/2.0/UDP ",
             "SIP/2.0 UDP h",
-            "HTTP/1.1/TCP h",
-            "SIP/7.0/UDP h",
             "SIP/2.0/UDP h:port",
             "SIP/2.0/UDP h:0x1",
             "SIP/2.0/UDP h:65536",

@@ -33,6 +33,7 @@ impl Session {
                 response.header(Name::RetryAfter, soon)
             });
         }
+        self.dialog.follow(&incoming.flow);
         self.dispatch(now, core, incoming);
     }
 

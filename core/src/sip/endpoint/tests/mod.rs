@@ -3,4 +3,16 @@
 mod pair;
 mod raw;
 
+mod acknowledgement;
 mod call;
+mod cancel;
+mod dialog_order;
+mod flood;
+mod glare;
+mod loss;
+mod placing;
+mod readiness;
+mod refer;
+mod refer_as_transferee;
+mod refused;
+mod twilio;

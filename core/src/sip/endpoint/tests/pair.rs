@@ -44,7 +44,6 @@ struct Drop {
 
 pub(super) struct Pair {
     pub(super) now: Instant,
-    pub(super) start: Instant,
     pub(super) alice: Endpoint,
     pub(super) bob: Endpoint,
     transport: Transport,
@@ -67,10 +66,8 @@ impl Pair {
     }
 
     pub(super) fn over(transport: Transport, alice: Config, bob: Config) -> Self {
-        let start = t0();
         Self {
-            now: start,
-            start,
+            now: t0(),
             alice: Endpoint::new(alice, Entropy::from_number(1)),
             bob: Endpoint::new(bob, Entropy::from_number(2)),
             transport,

@@ -1,0 +1,77 @@
+//! The life of a node after its start: signals, reload, drain, exit.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+use super::Node;
+use crate::cli::ConfigFile;
+
+/// Serves until SIGTERM or SIGINT, then drains: new calls get 503, running ones may end by themselves until
+/// `drain_timeout`. A second signal ends the process at once. SIGHUP reads the configuration again.
+///
+/// # Errors
+/// The operating system gives no signal handlers.
+pub async fn until_stopped(node: Node, config: &ConfigFile) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    loop {
+        match signals.next().await {
+            Told::Stop => break,
+            Told::Reload => reload(&node, config),
+        }
+    }
+    info!("draining: new calls get 503, {} calls may finish", node.live_calls());
+    tokio::select! {
+        () = node.drain() => {}
+        () = signals.stop() => {
+            warn!("told twice: ending {} calls at once", node.live_calls());
+        }
+    }
+    node.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A bad file is refused and the running configuration kept.
+fn reload(node: &Node, config: &ConfigFile) {
+    match config.load() {
+        Ok(new) => {
+            node.reload(new);
+            info!("configuration read again: routes, agents, handoffs and trunks are as the file says now");
+        }
+        Err(error) => warn!("configuration not taken, the running one stays: {error:#}"),
+    }
+}
+
+enum Told {
+    Stop,
+    Reload,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::Reload,
+        }
+    }
+
+    async fn stop(&mut self) {
+        while let Told::Reload = self.next().await {}
+    }
+}

@@ -1,0 +1,92 @@
+//! The command line: one file per command, each returning the exit code it promises.
+
+pub mod check;
+pub mod demo;
+pub mod health;
+pub mod history;
+pub mod serve;
+pub mod session_view;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config};
+
+/// A SIP/RTP voice bridge that hands the caller over with the whole conversation.
+#[derive(Debug, Parser)]
+#[command(name = "baton", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the bridge
+    Serve(serve::Args),
+    /// The main job on this machine, nothing to configure: call, talk, hand off, history
+    Demo(demo::Args),
+    /// Place a call: a softphone, and a load generator
+    Call(Box<super::cli::call::Args>),
+    /// Validate the configuration and its surroundings
+    Check(check::Args),
+    /// Print one session history
+    History(history::Args),
+    /// Exit 0 when the node takes calls: the container's health check
+    Health(health::Args),
+}
+
+pub mod call;
+pub mod ladder_view;
+
+impl Cli {
+    /// Runs the command to its end.
+    ///
+    /// # Errors
+    /// What the command could not do, for people; the exit code is 1 then.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Serve(args) => serve::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Call(args) => call::run(*args).await,
+            Command::Check(args) => check::run(&args).await,
+            Command::History(args) => history::run(args).await,
+            Command::Health(args) => health::run(&args).await,
+        }
+    }
+}
+
+/// `-c FILE`, shared by the commands that read the configuration.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ConfigFile {
+    /// Configuration file; without it ./baton.toml when there is one, else the defaults
+    #[arg(short, long = "config", value_name = "FILE", env = "BATON_CONFIG")]
+    file: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// See [`config::LoadError`]; the file is named.
+    pub fn load(&self) -> anyhow::Result<Config> {
+        let here = Path::new("baton.toml");
+        let path = match &self.file {
+            Some(path) => path,
+            None if here.exists() => here,
+            None => return Ok(Config::default()),
+        };
+        config::load(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+    }
+
+    /// As people name it in messages.
+    pub fn name(&self) -> String {
+        match &self.file {
+            Some(path) => path.display().to_string(),
+            None if Path::new("baton.toml").exists() => "baton.toml".into(),
+            None => "the defaults (no configuration file)".into(),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! `baton serve`: runs the bridge until it is told to stop.
+
+use std::process::ExitCode;
+
+use super::ConfigFile;
+use crate::app;
+use crate::observe::trace;
+
+/// Arguments of `baton serve`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Log lines as JSON
+    #[arg(long)]
+    log_json: bool,
+}
+
+/// Runs the bridge. The first SIGTERM or SIGINT drains it, the second ends it at once.
+///
+/// # Errors
+/// The configuration cannot be read, or something it names cannot be opened.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    trace::init(if args.log_json { trace::Format::Json } else { trace::Format::Text });
+    let config = args.config.load()?;
+    let node = app::Node::start(&config).await?;
+    println!("{}", banner(&node, &args.config.name()));
+    app::run::until_stopped(node, &args.config).await
+}
+
+/// What people look at first: where it listens, and where to look next.
+fn banner(node: &app::Node, config: &str) -> String {
+    let mut lines = vec![format!("baton {} takes calls ({config})", env!("CARGO_PKG_VERSION"))];
+    lines.extend(node.sip().iter().map(|address| format!("  sip      udp:{address}")));
+    lines.push(format!("  http     http://{}/", node.http()));
+    lines.push(format!("  agent    {}", node.describe_agent()));
+    lines.push(format!("  handoff  {}", node.describe_handoff()));
+    lines.push(format!("  store    {}", node.describe_store()));
+    lines.join("\n")
+}

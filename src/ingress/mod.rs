@@ -1,0 +1,3 @@
+//! Ways in: an INVITE becomes a call task.
+
+pub mod route;

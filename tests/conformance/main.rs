@@ -1,0 +1,4 @@
+//! Conformance: published test messages, and everything near them.
+
+mod mutation;
+mod torture;
