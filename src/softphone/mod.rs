@@ -16,6 +16,7 @@
 //! | [`script`] | `0@3s`: timed actions |
 //! | [`audio_file`] | WAV files in and out |
 
+pub mod audio_file;
 mod call;
 mod leg;
 pub mod phone;
