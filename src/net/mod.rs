@@ -10,6 +10,7 @@
 //! | [`tls`] | the one TLS provider of the process |
 
 pub mod agent_link;
+pub mod interfaces;
 pub mod media_shard;
 pub mod ports;
 pub mod sip_task;

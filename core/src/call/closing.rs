@@ -7,7 +7,8 @@ use super::{Action, Agent, Call, Ended, Final, LINGER, Leg, Milestone, Phase, St
 use crate::handoff;
 use crate::history::{EndBy, Kind};
 use crate::leg;
-use crate::leg::event::{Prompt, Summary};
+use crate::leg::Prompt;
+use crate::leg::event::Summary;
 use crate::sip::endpoint::Command;
 use crate::vocab::Timers;
 

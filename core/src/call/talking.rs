@@ -10,7 +10,7 @@ use super::{
 use crate::agent::{Event as AgentEvent, HandoffRequest, Role};
 use crate::handoff::{self, RequestError, check_header};
 use crate::history::{EndBy, Kind};
-use crate::leg::event::Prompt;
+use crate::leg::Prompt;
 use crate::sip::endpoint::Command;
 use crate::{agent, leg};
 
@@ -58,9 +58,15 @@ impl Call {
             }
             leg::Event::PromptEnded(Prompt::Goodbye) => self.prompt_ended(now),
             leg::Event::PromptEnded(prompt) => {
-                let name = prompt_mark(prompt).to_owned();
+                let name = prompt_mark(prompt);
                 self.to_handoff(now, handoff::Input::Marked { name });
             }
+            leg::Event::PlayoutFull => {
+                let message = "too much audio is queued ahead of the caller; the newest was dropped".into();
+                self.to_agent(agent::Command::Error { message });
+            }
+            // For whoever shows figures; nothing follows from it.
+            leg::Event::Report(_) => {}
             leg::Event::MediaLost => self.media_lost(now),
             leg::Event::Closed(summary) => self.leg_died(now, summary),
         }
@@ -401,13 +407,8 @@ impl Call {
 }
 
 /// The name under which a handoff waits for one of our own prompts. Agents' marks cannot collide with it by chance.
-const fn prompt_mark(prompt: Prompt) -> &'static str {
-    match prompt {
-        Prompt::Connecting => "baton:connecting",
-        Prompt::TransferFailed => "baton:transfer-failed",
-        Prompt::AgentFailed => "baton:agent-failed",
-        Prompt::Goodbye => "baton:goodbye",
-    }
+pub(super) fn prompt_mark(prompt: Prompt) -> String {
+    format!("baton:{}", prompt.name())
 }
 
 fn from_agent(request: HandoffRequest) -> handoff::Request {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::Style;
+use super::{Context, ContextError, Request, Style};
+use crate::vocab::{Entropy, HandoffKey};
 
 /// One way to a human.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,18 @@ impl Default for Config {
             on_failure: OnFailure::Resume,
             escape_digit: None,
         }
+    }
+}
+
+impl Config {
+    /// Whether a handoff that asks for nothing of its own could be put on the wire.
+    ///
+    /// # Errors
+    /// What would be said to the agent in its place.
+    pub fn check(&self) -> Result<(), ContextError> {
+        let any_key = HandoffKey::generate(&mut Entropy::from_number(0));
+        let placement = KeyPlacement::default();
+        Context::new(self, &Request::default(), any_key, placement, None).map(|_| ())
     }
 }
 

@@ -130,6 +130,12 @@ impl Outbox for Line {
             AgentEvent::Clear => self.clear(),
             AgentEvent::ResumePlayout => self.downlink.resume(),
             AgentEvent::Ready => self.events.push_back(Event::AgentOpen),
+            AgentEvent::Fault { what, close } => {
+                if let Some(code) = close {
+                    self.link.close(code);
+                }
+                self.events.push_back(Event::Agent(AgentEvent::Fault { what, close }));
+            }
             other => self.events.push_back(Event::Agent(other)),
         }
     }

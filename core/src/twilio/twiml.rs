@@ -193,8 +193,9 @@ mod tests {
     #[test]
     fn a_transfer_target_is_called_with_its_headers() {
         assert!(
-            dial("sip:q@h?X-A=b&X-C=d")
-                .contains("<Dial answerOnBridge=\"true\"><Sip>sip:q@h?X-A=b&amp;X-C=d</Sip></Dial>")
+            dial("sip:q@h?X-A=b&X-C=d").contains(
+                "<Dial answerOnBridge=\"true\"><Sip>sip:q@h?X-A=b&amp;X-C=d</Sip></Dial>"
+            )
         );
         assert!(dial("tel:+1555").contains("<Number>+1555</Number>"));
         assert!(!dial("sip:</Sip><Hangup/>").contains("<Hangup/>"));

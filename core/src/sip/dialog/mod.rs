@@ -248,6 +248,19 @@ impl Dialog {
         &self.contact
     }
 
+    /// Adds URI headers (escaped, joined with `&`) to our Contact for what is sent next, and returns the plain one
+    /// for [`Self::set_contact`]. There are platforms that look for a transfer's context there.
+    pub fn add_to_contact(&mut self, uri_headers: &str) -> String {
+        let plain = self.contact.clone();
+        self.contact = format!("{}?{uri_headers}>", plain.trim_end_matches('>'));
+        plain
+    }
+
+    /// Replaces our Contact value.
+    pub fn set_contact(&mut self, contact: String) {
+        self.contact = contact;
+    }
+
     /// The way the dialog was made by.
     pub fn flow(&self) -> Flow {
         self.flow

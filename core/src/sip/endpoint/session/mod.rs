@@ -167,7 +167,19 @@ impl Session {
                 headers,
             } => self.answer_reinvite(now, core, status, body, &headers),
             Command::Reinvite { body } => self.reinvite(now, core, body),
-            Command::Refer { refer_to, headers } => self.refer(now, core, &refer_to, &headers),
+            Command::Refer {
+                refer_to,
+                headers,
+                contact_headers,
+            } => {
+                let (refer_to, contact_headers) = (refer_to.as_str(), contact_headers.as_deref());
+                let refer = transfer::Refer {
+                    refer_to,
+                    headers: &headers,
+                    contact_headers,
+                };
+                self.refer(now, core, &refer)
+            }
             Command::AnswerRefer { status } => self.answer_refer(now, core, status),
             Command::Notify { status, state } => self.notify(now, core, status, state),
             Command::Cancel => self.cancel(now, core),
