@@ -7,5 +7,6 @@ pub mod config;
 pub mod http;
 pub mod ingress;
 pub mod net;
+pub mod observe;
 pub mod softphone;
 pub mod store;
