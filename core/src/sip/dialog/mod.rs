@@ -248,6 +248,11 @@ impl Dialog {
         &self.contact
     }
 
+    /// Another Contact value from the next request on.
+    pub fn set_contact(&mut self, contact: String) {
+        self.contact = contact;
+    }
+
     /// The way the dialog was made by.
     pub fn flow(&self) -> Flow {
         self.flow

@@ -23,10 +23,19 @@ impl Session {
         refer_to: &str,
         headers: &[(String, String)],
     ) -> Result<(), CommandError> {
+        let is_contact = |(name, _): &(String, String)| name.eq_ignore_ascii_case("Contact");
+        let (ours, headers): (Vec<_>, Vec<_>) = headers.iter().cloned().partition(is_contact);
+        let contact = self.dialog.contact().to_owned();
+        if let Some((_, uri_headers)) = ours.first() {
+            let bare = contact.trim_end_matches('>');
+            self.dialog.set_contact(format!("{bare}?{uri_headers}>"));
+        }
         let refer = (Method::Refer, Purpose::Refer);
-        let (_, cseq) = core.request(now, Some(self.id), &mut self.dialog, refer, |refer| {
-            refer.header(Name::ReferTo, refer_to).headers(headers)
-        })?;
+        let sent = core.request(now, Some(self.id), &mut self.dialog, refer, |refer| {
+            refer.header(Name::ReferTo, refer_to).headers(&headers)
+        });
+        self.dialog.set_contact(contact);
+        let (_, cseq) = sent?;
         self.transferor.handle_sent(cseq);
         Ok(())
     }
