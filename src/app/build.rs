@@ -2,7 +2,7 @@
 //! Wires a node: store, signalling, media threads, calls, HTTP. Every error names the setting to change.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use baton_core::history::Backend;
@@ -28,6 +28,7 @@ use crate::net::media_shard::Shards;
 use crate::net::ports::{PortRange, RtpPorts};
 use crate::net::sip_task::{self, SipHandle};
 use crate::net::udp;
+use crate::observe::metrics::Metrics;
 use crate::store::embedded::Embedded;
 
 /// Why a node does not start.
@@ -41,7 +42,9 @@ pub enum StartError {
     #[error(transparent)]
     Listen(#[from] udp::ListenError),
     /// The HTTP address is taken or not ours.
-    #[error("cannot listen on tcp:{address} ([http] listen): {why}; stop the other program or choose another address")]
+    #[error(
+        "cannot listen on tcp:{address} ([http] listen): {why}; stop the other program or choose another address"
+    )]
     Http {
         /// Which address.
         address: SocketAddr,
@@ -49,7 +52,9 @@ pub enum StartError {
         why: std::io::Error,
     },
     /// Recordings are wanted and cannot be written.
-    #[error("cannot write recordings to {dir} ([media] recording_dir): {why}; make it writable, or set recording = \"off\"")]
+    #[error(
+        "cannot write recordings to {dir} ([media] recording_dir): {why}; make it writable, or set recording = \"off\""
+    )]
     Recordings {
         /// Which directory.
         dir: String,
@@ -104,12 +109,15 @@ impl Node {
             .map(|listen| udp::listen(listen.0, "[sip] listen"))
             .collect::<Result<_, _>>()?;
         let listener = http_listener(config.http.listen).await?;
-        let http = listener.local_addr().map_err(|why| system("the HTTP address", why))?;
+        let http = listener
+            .local_addr()
+            .map_err(|why| system("the HTTP address", why))?;
         let signalling = sip_task::start(endpoint_config(config), entropy.fork(), sockets)
             .map_err(|why| system("signalling", why))?;
         let sip = signalling.handle.clone();
         let shards = Shards::<Leg>::start(cores()).map_err(|why| system("media threads", why))?;
         let registry = Arc::new(Registry::default());
+        let metrics = Arc::new(Metrics::new());
         let (stop, stopped) = watch::channel(false);
         let (stop_http, http_stopped) = watch::channel(false);
         let draining = Arc::new(watch::channel(false).0);
@@ -120,24 +128,43 @@ impl Node {
             history: store.clone(),
             registry: registry.clone(),
             recorder,
-            observer: Arc::new(Observer),
+            observer: Arc::new(Observer::new(metrics.clone())),
             media: media(config),
             node: node_name(),
             stop: stopped,
             entropy: Mutex::new(entropy.fork()),
         });
         let current: ingress::sip::Current = Arc::new(RwLock::new(Arc::new(config.clone())));
-        let calls = tokio::spawn(ingress::sip::serve(bridge, current.clone(), signalling.arrivals));
+        let calls = tokio::spawn(ingress::sip::serve(
+            bridge.clone(),
+            current.clone(),
+            signalling.arrivals,
+        ));
         let ports = http::Ports {
             history: store.clone(),
             registry: registry.clone(),
             readiness: readiness(draining.clone()),
-            metrics: Arc::new(String::new),
+            metrics: Arc::new({
+                let metrics = metrics.clone();
+                move || metrics.render()
+            }),
             entropy,
         };
         let state = http::State::new(http_config(config, &sip)?, ports);
-        let web = tokio::spawn(http::serve(listener, http::router(state), http_stopped));
-        Ok(Self { sip, http, registry, config: current, draining, stop, stop_http, calls, web, store })
+        let web = tokio::spawn(serve_http(listener, state, http_stopped));
+        tokio::spawn(sample(metrics, Arc::downgrade(&bridge)));
+        Ok(Self {
+            sip,
+            http,
+            registry,
+            config: current,
+            draining,
+            stop,
+            stop_http,
+            calls,
+            web,
+            store,
+        })
     }
 
     /// Where SIP is listened for.
@@ -165,15 +192,26 @@ impl Node {
         let config = self.current();
         config.agents.first().map_or_else(
             || "scripted (embedded)".into(),
-            |agent| format!("{} {}", agent.name, agent.url.as_deref().unwrap_or("(embedded)")),
+            |agent| {
+                format!(
+                    "{} {}",
+                    agent.name,
+                    agent.url.as_deref().unwrap_or("(embedded)")
+                )
+            },
         )
     }
 
     /// Where callers are handed over, for people.
     pub fn describe_handoff(&self) -> String {
         let config = self.current();
-        let target = config.handoffs.iter().find_map(|handoff| handoff.target.clone());
-        target.unwrap_or_else(|| "none: callers who want a human are told that nobody is there".into())
+        let target = config
+            .handoffs
+            .iter()
+            .find_map(|handoff| handoff.target.clone());
+        target.unwrap_or_else(|| {
+            "none: callers who want a human are told that nobody is there".into()
+        })
     }
 
     /// Where histories are kept, for people.
@@ -208,13 +246,24 @@ impl Node {
             }
         };
         if tokio::time::timeout(patience, empty).await.is_err() {
-            tracing::warn!("{} calls outlived drain_timeout and are ended", self.live_calls());
+            tracing::warn!(
+                "{} calls outlived drain_timeout and are ended",
+                self.live_calls()
+            );
         }
     }
 
     /// Ends what still runs, writes what is still to be written, and stops.
     pub async fn stop(self) {
-        let Self { sip, stop, stop_http, calls, web, store, .. } = self;
+        let Self {
+            sip,
+            stop,
+            stop_http,
+            calls,
+            web,
+            store,
+            ..
+        } = self;
         let _ = sip.set_readiness(endpoint::Readiness::Draining).await;
         stop.send_replace(true);
         drop(sip);
@@ -223,7 +272,8 @@ impl Node {
         }
         stop_http.send_replace(true);
         let _ = tokio::time::timeout(LAST_WORDS, web).await;
-        store.close().await;
+        // The last owner flushes the store and frees its lock.
+        drop(store);
     }
 
     fn current(&self) -> Arc<Config> {
@@ -251,10 +301,14 @@ fn open_embedded(config: &Config) -> Result<Embedded, StartError> {
 /// What `baton check` calls an error keeps the node from starting: a call must not find it first.
 fn refuse_what_cannot_work(config: &Config) -> Result<(), StartError> {
     let findings = config::check::findings(config);
-    match findings.into_iter().find(|found| found.severity == config::check::Severity::Error) {
-        Some(found) => {
-            Err(StartError::Setting(format!("{}: {}; {}", found.place, found.what, found.fix)))
-        }
+    match findings
+        .into_iter()
+        .find(|found| found.severity == config::check::Severity::Error)
+    {
+        Some(found) => Err(StartError::Setting(format!(
+            "{}: {}; {}",
+            found.place, found.what, found.fix
+        ))),
         None => Ok(()),
     }
 }
@@ -266,7 +320,10 @@ fn entropy() -> Result<Entropy, StartError> {
 }
 
 fn system(what: &'static str, why: impl ToString) -> StartError {
-    StartError::System { what, why: why.to_string() }
+    StartError::System {
+        what,
+        why: why.to_string(),
+    }
 }
 
 fn recorder(config: &Config) -> Result<Option<Recorder>, StartError> {
@@ -276,11 +333,16 @@ fn recorder(config: &Config) -> Result<Option<Recorder>, StartError> {
     let dir = &config.media.recording_dir;
     Recorder::start(dir)
         .map(Some)
-        .map_err(|why| StartError::Recordings { dir: dir.display().to_string(), why })
+        .map_err(|why| StartError::Recordings {
+            dir: dir.display().to_string(),
+            why,
+        })
 }
 
 async fn http_listener(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|why| StartError::Http { address, why })
+    TcpListener::bind(address)
+        .await
+        .map_err(|why| StartError::Http { address, why })
 }
 
 fn rtp_ports(config: &Config, entropy: &mut Entropy) -> RtpPorts {
@@ -295,20 +357,30 @@ fn cores() -> usize {
 }
 
 fn endpoint_config(config: &Config) -> endpoint::Config {
-    let port = config.sip.listen.first().map_or(5060, |listen| listen.0.port());
+    let port = config
+        .sip
+        .listen
+        .first()
+        .map_or(5060, |listen| listen.0.port());
     let udp = match config.sip.public_address {
         config::PublicAddress::Auto => None,
         config::PublicAddress::Given(ip) => Some(SocketAddr::new(ip, port).to_string()),
     };
     endpoint::Config {
-        advertised: endpoint::Advertised { udp, ..Default::default() },
+        advertised: endpoint::Advertised {
+            udp,
+            ..Default::default()
+        },
         trunks: trunks(config),
         ..endpoint::Config::default()
     }
 }
 
 fn trunks(config: &Config) -> Trunks {
-    let one = |trunk: &config::Trunk| Trunk { name: trunk.name.clone(), networks: trunk.from.clone() };
+    let one = |trunk: &config::Trunk| Trunk {
+        name: trunk.name.clone(),
+        networks: trunk.from.clone(),
+    };
     Trunks::new(config.trunks.iter().map(one).collect())
 }
 
@@ -323,7 +395,9 @@ fn media(config: &Config) -> Media {
                 config::Codec::Pcma => sdp::Codec::Pcma,
             })
             .collect(),
-        jitter: jitter::Config { reorder_wait_max: config.media.reorder_wait_max },
+        jitter: jitter::Config {
+            reorder_wait_max: config.media.reorder_wait_max,
+        },
         latch: match config.media.latch {
             config::Latch::Nat => LatchPolicy::Nat,
             config::Latch::Strict => LatchPolicy::Strict,
@@ -339,8 +413,11 @@ fn media(config: &Config) -> Media {
 
 fn http_config(config: &Config, sip: &SipHandle) -> Result<http::Config, StartError> {
     let api_keys = config.http.api_keys.iter().map(|text| text.parse());
-    let mut key_headers: Vec<String> =
-        config.handoffs.iter().map(|handoff| handoff.history_key_header.clone()).collect();
+    let mut key_headers: Vec<String> = config
+        .handoffs
+        .iter()
+        .map(|handoff| handoff.history_key_header.clone())
+        .collect();
     key_headers.push("X-Session-History-Key".into());
     let given = match config.sip.public_address {
         config::PublicAddress::Auto => None,
@@ -363,14 +440,48 @@ fn http_config(config: &Config, sip: &SipHandle) -> Result<http::Config, StartEr
             studio_webhook_url: config.twilio.studio_webhook_url.clone(),
         },
     };
-    settings.validate().map_err(|why| StartError::Setting(why.to_string()))?;
+    settings
+        .validate()
+        .map_err(|why| StartError::Setting(why.to_string()))?;
     Ok(settings)
 }
 
 fn readiness(draining: Arc<watch::Sender<bool>>) -> Arc<dyn Fn() -> Readiness + Send + Sync> {
     Arc::new(move || {
-        if *draining.borrow() { Readiness::NotReady("draining".into()) } else { Readiness::Ready }
+        if *draining.borrow() {
+            Readiness::NotReady("draining".into())
+        } else {
+            Readiness::Ready
+        }
     })
+}
+
+async fn serve_http(listener: TcpListener, state: http::State, mut stopped: watch::Receiver<bool>) {
+    let shutdown = async move {
+        // A sender that is gone stops it too.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    if let Err(error) = http::serve(listener, http::router(state), shutdown).await {
+        tracing::error!(%error, "HTTP has stopped");
+    }
+}
+
+/// Copies the counters that live elsewhere into the metrics, once a second, until the bridge is gone.
+async fn sample(metrics: Arc<Metrics>, bridge: Weak<Bridge>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        every.tick().await;
+        let Some(bridge) = bridge.upgrade() else {
+            return;
+        };
+        metrics.set_calls(bridge.registry.live_count());
+        metrics.sample_media(bridge.shards.stats());
+        let sip = bridge.sip.clone();
+        drop(bridge);
+        if let Ok(counters) = sip.counters().await {
+            metrics.sample_sip(&counters);
+        }
+    }
 }
 
 fn node_name() -> String {

@@ -21,7 +21,10 @@ pub async fn until_stopped(node: Node, config: &ConfigFile) -> anyhow::Result<Ex
             Told::Reload => reload(&node, config),
         }
     }
-    info!("draining: new calls get 503, {} calls may finish", node.live_calls());
+    info!(
+        "draining: new calls get 503, {} calls may finish",
+        node.live_calls()
+    );
     tokio::select! {
         () = node.drain() => {}
         () = signals.stop() => {
@@ -37,7 +40,9 @@ fn reload(node: &Node, config: &ConfigFile) {
     match config.load() {
         Ok(new) => {
             node.reload(new);
-            info!("configuration read again: routes, agents, handoffs and trunks are as the file says now");
+            info!(
+                "configuration read again: routes, agents, handoffs and trunks are as the file says now"
+            );
         }
         Err(error) => warn!("configuration not taken, the running one stays: {error:#}"),
     }

@@ -1,4 +1,7 @@
-#![expect(clippy::disallowed_methods, reason = "shell: owns a call's clock and its queues")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: owns a call's clock and its queues"
+)]
 //! One call: carries what happens to its core, and what its core wants into the world. Nothing is decided here.
 //!
 //! ```text
@@ -55,7 +58,10 @@ pub struct Plan {
 /// One call's life, from its INVITE to the last word of its history.
 pub async fn run(bridge: Arc<Bridge>, plan: Plan, events: mpsc::Receiver<DialogEvent>) {
     let span = tracing::info_span!("call", id = %plan.setup.id);
-    CallTask::new(bridge, plan, events).run().instrument(span).await;
+    CallTask::new(bridge, plan, events)
+        .run()
+        .instrument(span)
+        .await;
 }
 
 /// What a call needs for its media until its leg is open.
@@ -95,13 +101,25 @@ enum Answer {
 impl CallTask {
     fn new(bridge: Arc<Bridge>, plan: Plan, sip: mpsc::Receiver<DialogEvent>) -> Self {
         let now = Instant::now();
-        let Plan { setup, agent, vad, rtp, signalling } = plan;
+        let Plan {
+            setup,
+            agent,
+            vad,
+            rtp,
+            signalling,
+        } = plan;
         let (leg_sink, leg_events) = mpsc::channel(media_shard::QUEUE);
         let historian = Historian::new(Arc::clone(&bridge.history), setup.key);
         let (registration, operators) = bridge.registry.register(first_view(now, &setup));
         let (dialog, clock) = (setup.invited.dialog, setup.clock);
         let connect_timeout = setup.config.connect_timeout;
-        let materials = Materials { agent, vad, rtp, signalling, entropy: bridge.fork_entropy() };
+        let materials = Materials {
+            agent,
+            vad,
+            rtp,
+            signalling,
+            entropy: bridge.fork_entropy(),
+        };
         Self {
             call: Call::new(now, setup),
             bridge,
@@ -134,7 +152,11 @@ impl CallTask {
             }
             self.historian.start(Instant::now());
             let wake = [self.call.poll_timeout(), self.historian.poll_timeout()];
-            let wake = wake.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + IDLE);
+            let wake = wake
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or_else(|| Instant::now() + IDLE);
             tokio::select! {
                 event = self.sip.recv() => {
                     let event = event.unwrap_or_else(|| DialogEvent::Lost { why: "signalling has stopped".into() });
@@ -171,10 +193,14 @@ impl CallTask {
 
     fn operator_wants(&mut self, operator: Operator) {
         let (wish, answer) = match operator {
-            Operator::Handoff { request, reply } => (Wish::Handoff(request), Answer::Handoff(reply)),
+            Operator::Handoff { request, reply } => {
+                (Wish::Handoff(request), Answer::Handoff(reply))
+            }
             Operator::Hangup { reason, reply } => (Wish::Hangup { reason }, Answer::Done(reply)),
             Operator::Dtmf { digits, reply, .. } => (Wish::Dtmf { digits }, Answer::Done(reply)),
-            Operator::KeyRead { key } if key == self.call.key() => return self.tell(Input::KeyRead),
+            Operator::KeyRead { key } if key == self.call.key() => {
+                return self.tell(Input::KeyRead);
+            }
             Operator::KeyRead { .. } => return,
         };
         self.answers.push_back(answer);
@@ -193,7 +219,9 @@ impl CallTask {
             | Action::HangUpAndReturn(_receipt, command)
             | Action::Redirect(_receipt, command) => {
                 if let Err(error) = self.say(command).await {
-                    self.tell(Input::NotSent { why: error.to_string() });
+                    self.tell(Input::NotSent {
+                        why: error.to_string(),
+                    });
                 }
             }
             Action::OpenLeg(setup) => self.open_leg(*setup).await,
@@ -214,23 +242,34 @@ impl CallTask {
         }
     }
 
-    async fn say(&self, command: Command) -> Result<(), crate::net::sip_task::SipError> {
+    async fn say(&mut self, command: Command) -> Result<(), crate::net::sip_task::SipError> {
         self.bridge.sip.command(self.dialog, command).await
     }
 
     /// Opens the leg on its shard. When that fails, the core hears that its agent is gone and takes the next step.
     async fn open_leg(&mut self, setup: LegSetup) {
-        let Some(materials) = self.materials.take() else { return };
+        let Some(materials) = self.materials.take() else {
+            return;
+        };
         let now = Instant::now();
         let tape = self.bridge.recorder.as_ref().map(|recorder| {
             let (file, tape) = recorder.record(&setup.start.call.id);
             self.historian.record(Event::new(
                 self.clock.at(now),
-                Kind::Recording { on: true, file: Some(file) },
+                Kind::Recording {
+                    on: true,
+                    file: Some(file),
+                },
             ));
             tape
         });
-        let Materials { agent, vad, rtp, signalling, mut entropy } = materials;
+        let Materials {
+            agent,
+            vad,
+            rtp,
+            signalling,
+            mut entropy,
+        } = materials;
         let dialect = agent::build(&agent, entropy.fork());
         let config = self.leg_config(&setup.media, vad, signalling, &mut entropy);
         let leg = Leg::new(now, config, dialect, setup.start, tape);
@@ -287,16 +326,23 @@ impl CallTask {
         self.historian.record(event);
     }
 
-    fn reply(&mut self, result: Result<Option<baton_core::vocab::HandoffId>, baton_core::call::RequestError>) {
+    fn reply(
+        &mut self,
+        result: Result<Option<baton_core::vocab::HandoffId>, baton_core::call::RequestError>,
+    ) {
         // An operator that stopped waiting has lost interest, not the call.
         match (self.answers.pop_front(), result) {
             (Some(Answer::Handoff(reply)), Ok(Some(id))) => drop(reply.send(Ok(id))),
             (Some(Answer::Handoff(reply)), Ok(None)) => {
                 drop(reply.send(Err(Refusal("the call is over".into()))));
             }
-            (Some(Answer::Handoff(reply)), Err(error)) => drop(reply.send(Err(Refusal(error.to_string())))),
+            (Some(Answer::Handoff(reply)), Err(error)) => {
+                drop(reply.send(Err(Refusal(error.to_string()))))
+            }
             (Some(Answer::Done(reply)), Ok(_)) => drop(reply.send(Ok(()))),
-            (Some(Answer::Done(reply)), Err(error)) => drop(reply.send(Err(Refusal(error.to_string())))),
+            (Some(Answer::Done(reply)), Err(error)) => {
+                drop(reply.send(Err(Refusal(error.to_string()))))
+            }
             (None, _) => {}
         }
     }
@@ -320,7 +366,11 @@ impl CallTask {
         let deadline = Instant::now() + LAST_WORDS;
         while !self.historian.is_done() {
             self.historian.start(Instant::now());
-            let retry = self.historian.poll_timeout().unwrap_or(deadline).min(deadline);
+            let retry = self
+                .historian
+                .poll_timeout()
+                .unwrap_or(deadline)
+                .min(deadline);
             tokio::select! {
                 _ = self.historian.wrote(Instant::now) => {}
                 () = tokio::time::sleep_until(retry.into()) => {}
@@ -341,7 +391,9 @@ impl CallTask {
         let state = view::state_of(self.call.phase());
         self.show(|view| {
             view.state = state;
-            if view.answered.is_none() && let Some(at) = view.timings.answered_ms {
+            if view.answered.is_none()
+                && let Some(at) = view.timings.answered_ms
+            {
                 view.answered = Some(UnixMillis(view.started.0 + at));
             }
         });
@@ -360,4 +412,3 @@ fn first_view(now: Instant, setup: &Setup) -> CallView {
         ..CallView::new(setup.id.clone(), setup.key, setup.clock.at(now))
     }
 }
-

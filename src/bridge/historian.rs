@@ -37,7 +37,13 @@ pub(super) enum Wrote {
 
 impl Historian {
     pub(super) fn new(store: Arc<dyn Backend>, key: HandoffKey) -> Self {
-        Self { store, journal: Journal::new(key), append: None, commit: None, retry_at: None }
+        Self {
+            store,
+            journal: Journal::new(key),
+            append: None,
+            commit: None,
+            retry_at: None,
+        }
     }
 
     /// Takes an event; it is written by [`Historian::wrote`].
@@ -50,7 +56,9 @@ impl Historian {
         let pending = self.journal.pending(handoff);
         let end = pending.first_seq + pending.events.len() as u64;
         let store = Arc::clone(&self.store);
-        self.commit = Some(Box::pin(async move { (end, commit(&*store, pending).await) }));
+        self.commit = Some(Box::pin(
+            async move { (end, commit(&*store, pending).await) },
+        ));
     }
 
     /// When a failed append is tried again.
@@ -64,11 +72,16 @@ impl Historian {
             return;
         }
         self.retry_at = None;
-        let Some((first, events)) = self.journal.batch(BATCH) else { return };
+        let Some((first, events)) = self.journal.batch(BATCH) else {
+            return;
+        };
         let end = first + events.len() as u64;
         let (store, key) = (Arc::clone(&self.store), self.journal.key());
         self.append = Some(Box::pin(async move {
-            (end, store.append(key, first, events, Durability::Buffered).await)
+            (
+                end,
+                store.append(key, first, events, Durability::Buffered).await,
+            )
         }));
     }
 

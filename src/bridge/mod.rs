@@ -83,12 +83,17 @@ pub struct Media {
 impl Bridge {
     /// A source of tokens of its own.
     pub fn fork_entropy(&self) -> Entropy {
-        self.entropy.lock().unwrap_or_else(PoisonError::into_inner).fork()
+        self.entropy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .fork()
     }
 }
 
 impl std::fmt::Debug for Bridge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bridge").field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("Bridge")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }

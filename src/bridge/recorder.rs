@@ -1,4 +1,7 @@
-#![expect(clippy::disallowed_methods, reason = "shell: owns the recordings' thread and files")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: owns the recordings' thread and files"
+)]
 //! Recordings: stereo WAV files, written by one thread for the whole node, off the media path.
 //!
 //! A leg never waits: what the queue does not take is made up for with silence, so that the two sides stay on one
@@ -20,9 +23,18 @@ const QUEUE: usize = 4_096;
 const SAMPLE: usize = 4;
 
 enum Job {
-    Begin { id: u64, path: PathBuf },
-    Write { id: u64, silence: usize, chunk: Vec<i16> },
-    Finish { id: u64 },
+    Begin {
+        id: u64,
+        path: PathBuf,
+    },
+    Write {
+        id: u64,
+        silence: usize,
+        chunk: Vec<i16>,
+    },
+    Finish {
+        id: u64,
+    },
 }
 
 /// The way to the recordings' thread; it ends when the last one is gone.
@@ -35,7 +47,9 @@ pub struct Recorder {
 
 impl std::fmt::Debug for Recorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recorder").field("dir", &self.dir).finish_non_exhaustive()
+        f.debug_struct("Recorder")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,19 +64,38 @@ impl Recorder {
         File::create(&probe)?;
         std::fs::remove_file(&probe)?;
         let (jobs, queue) = sync_channel(QUEUE);
-        std::thread::Builder::new().name("recorder".into()).spawn(move || work(&queue))?;
-        Ok(Self { dir: dir.into(), jobs, next: std::sync::Arc::default() })
+        std::thread::Builder::new()
+            .name("recorder".into())
+            .spawn(move || work(&queue))?;
+        Ok(Self {
+            dir: dir.into(),
+            jobs,
+            next: std::sync::Arc::default(),
+        })
     }
 
     /// A new recording, and its file's name within the directory.
     pub fn record(&self, call: &CallId) -> (String, Box<dyn Tape>) {
         let id = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let name = format!("{call}.wav");
-        let begun = self.jobs.try_send(Job::Begin { id, path: self.dir.join(&name) }).is_ok();
+        let begun = self
+            .jobs
+            .try_send(Job::Begin {
+                id,
+                path: self.dir.join(&name),
+            })
+            .is_ok();
         if !begun {
             tracing::warn!(%call, "the recorder is behind: this call is not recorded");
         }
-        (name, Box::new(FileTape { id, jobs: self.jobs.clone(), owed: 0 }))
+        (
+            name,
+            Box::new(FileTape {
+                id,
+                jobs: self.jobs.clone(),
+                owed: 0,
+            }),
+        )
     }
 }
 
@@ -77,7 +110,11 @@ struct FileTape {
 impl Tape for FileTape {
     fn write(&mut self, chunk: Vec<i16>) {
         let samples = chunk.len() / 2;
-        match self.jobs.try_send(Job::Write { id: self.id, silence: self.owed, chunk }) {
+        match self.jobs.try_send(Job::Write {
+            id: self.id,
+            silence: self.owed,
+            chunk,
+        }) {
             Ok(()) => self.owed = 0,
             Err(TrySendError::Full(_)) => self.owed += samples,
             Err(TrySendError::Disconnected(_)) => {}
@@ -103,7 +140,9 @@ fn work(queue: &Receiver<Job>) {
                 Err(error) => tracing::warn!(path = %path.display(), %error, "not recorded"),
             },
             Job::Write { id, silence, chunk } => {
-                let failed = open.get_mut(&id).and_then(|file| file.append(silence, &chunk).err());
+                let failed = open
+                    .get_mut(&id)
+                    .and_then(|file| file.append(silence, &chunk).err());
                 if let Some(error) = failed {
                     tracing::warn!(%error, "the rest of a call is not recorded");
                     open.remove(&id);
@@ -129,7 +168,11 @@ impl Recording {
     fn create(path: &Path) -> io::Result<Self> {
         let mut file = File::create(path)?;
         file.write_all(&wav::header(8_000, 2, 0))?;
-        Ok(Self { file, octets: 0, told: 0 })
+        Ok(Self {
+            file,
+            octets: 0,
+            told: 0,
+        })
     }
 
     fn append(&mut self, silence: usize, chunk: &[i16]) -> io::Result<()> {
@@ -137,7 +180,11 @@ impl Recording {
         octets.extend(wav::octets(chunk));
         self.file.write_all(&octets)?;
         self.octets += octets.len();
-        if self.octets >= self.told + 8_000 * SAMPLE { self.tell_length() } else { Ok(()) }
+        if self.octets >= self.told + 8_000 * SAMPLE {
+            self.tell_length()
+        } else {
+            Ok(())
+        }
     }
 
     fn tell_length(&mut self) -> io::Result<()> {
@@ -167,8 +214,10 @@ mod tests {
         recording.append(2, &[3, -3]).unwrap();
         recording.finish().unwrap();
         let file = std::fs::read(&path).unwrap();
-        let samples: Vec<i16> =
-            file[file.len() - 20..].chunks(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
+        let samples: Vec<i16> = file[file.len() - 20..]
+            .chunks(2)
+            .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+            .collect();
         assert_eq!(samples, [1, -1, 2, -2, 0, 0, 0, 0, 3, -3]);
         assert_eq!(wav::read(&file).unwrap().channels, 2);
     }
@@ -183,7 +232,11 @@ mod tests {
     fn calls_are_written_side_by_side_and_finished_when_their_tape_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let (jobs, queue) = sync_channel(QUEUE);
-        let recorder = Recorder { dir: dir.path().into(), jobs, next: std::sync::Arc::default() };
+        let recorder = Recorder {
+            dir: dir.path().into(),
+            jobs,
+            next: std::sync::Arc::default(),
+        };
         let (one, mut first) = recorder.record(&CallId::from("call-1"));
         let (two, mut second) = recorder.record(&CallId::from("call-2"));
         first.write(vec![1; 8]);

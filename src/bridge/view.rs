@@ -21,15 +21,24 @@ pub(super) fn reached(view: &mut CallView, at: Duration, what: &Milestone) {
         _ => {}
     }
     let (from, to) = between(what);
-    view.push_step(LadderStep { at_ms, from: from.into(), to: to.into(), what: what.to_string() });
+    view.push_step(LadderStep {
+        at_ms,
+        from: from.into(),
+        to: to.into(),
+        what: what.to_string(),
+    });
 }
 
 /// Writes one step of a handoff into a call's view.
 pub(super) fn handed(view: &mut CallView, at: Duration, step: &HandoffStep) {
-    let known = view.handoffs.iter_mut().find(|handoff| handoff.id == step.id);
-    let mut handoff = known.as_deref().cloned().unwrap_or_else(|| {
-        HandoffView::new(step.id.clone(), &step.style, millis(at))
-    });
+    let known = view
+        .handoffs
+        .iter_mut()
+        .find(|handoff| handoff.id == step.id);
+    let mut handoff = known
+        .as_deref()
+        .cloned()
+        .unwrap_or_else(|| HandoffView::new(step.id.clone(), &step.style, millis(at)));
     handoff.state = step.state.as_str().into();
     handoff.style.clone_from(&step.style);
     handoff.target = Some(step.target.clone());

@@ -1,4 +1,7 @@
-#![expect(clippy::disallowed_methods, reason = "shell: asks agents with a time limit")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: asks agents with a time limit"
+)]
 //! `baton check`: the configuration and its surroundings, every finding with its fix.
 
 use std::net::SocketAddr;
@@ -38,13 +41,29 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     found.extend(agents(&config).await);
     found.extend(handoffs(&config));
     print(&found);
-    let failed = found.iter().any(|finding| finding.severity == Severity::Error);
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let failed = found
+        .iter()
+        .any(|finding| finding.severity == Severity::Error);
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn print(found: &[Finding]) {
-    let width = found.iter().map(|finding| finding.place.len()).max().unwrap_or(0);
-    for Finding { severity, place, what, fix } in found {
+    let width = found
+        .iter()
+        .map(|finding| finding.place.len())
+        .max()
+        .unwrap_or(0);
+    for Finding {
+        severity,
+        place,
+        what,
+        fix,
+    } in found
+    {
         let sign = match severity {
             Severity::Ok => style("ok     ").green(),
             Severity::Warning => style("warning").yellow(),
@@ -55,7 +74,12 @@ fn print(found: &[Finding]) {
             println!("{:9}{:width$}  {} {fix}", "", "", style("→").dim());
         }
     }
-    let count = |severity| found.iter().filter(|finding| finding.severity == severity).count();
+    let count = |severity| {
+        found
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .count()
+    };
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     println!("\n{errors} errors, {warnings} warnings");
 }
@@ -87,17 +111,25 @@ fn listeners(config: &Config) -> Vec<Finding> {
 }
 
 fn taken(place: String, why: &str) -> Finding {
-    Finding::warning(place, why, "fine when this node runs already; else stop the other program or choose another port")
+    Finding::warning(
+        place,
+        why,
+        "fine when this node runs already; else stop the other program or choose another port",
+    )
 }
 
 fn media(config: &Config) -> Vec<Finding> {
     let mut found = vec![public_address(config)];
     let range = config.media.rtp_ports;
-    let room = ports::PortRange::new(range.first, range.last).map_or(u64::MAX, ports::PortRange::calls);
+    let room =
+        ports::PortRange::new(range.first, range.last).map_or(u64::MAX, ports::PortRange::calls);
     if room < u64::from(config.sip.max_calls) {
         found.push(Finding::warning(
             "[media] rtp_ports",
-            format!("room for {room} calls, and [sip] max_calls is {}", config.sip.max_calls),
+            format!(
+                "room for {room} calls, and [sip] max_calls is {}",
+                config.sip.max_calls
+            ),
             "widen the range, two ports per call, or lower max_calls",
         ));
     }
@@ -106,7 +138,11 @@ fn media(config: &Config) -> Vec<Finding> {
         let place = format!("[media] recording_dir {}", dir.display());
         found.push(match crate::bridge::recorder::Recorder::start(dir) {
             Ok(_) => Finding::ok(place, "writable"),
-            Err(error) => Finding::error(place, error.to_string(), "make it writable, or set recording = \"off\""),
+            Err(error) => Finding::error(
+                place,
+                error.to_string(),
+                "make it writable, or set recording = \"off\"",
+            ),
         });
     }
     found
@@ -118,10 +154,19 @@ fn public_address(config: &Config) -> Finding {
         PublicAddress::Given(address) => Finding::ok(place, address.to_string()),
         PublicAddress::Auto => {
             let ours = crate::net::interfaces::addresses();
-            let list = ours.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let public = ours.iter().any(|address| !crate::net::interfaces::is_private(*address));
+            let list = ours
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ");
+            let public = ours
+                .iter()
+                .any(|address| !crate::net::interfaces::is_private(*address));
             if public {
-                Finding::ok(place, format!("auto: each peer is told the address that leads to it, of {list}"))
+                Finding::ok(
+                    place,
+                    format!("auto: each peer is told the address that leads to it, of {list}"),
+                )
             } else {
                 Finding::warning(
                     place,
@@ -138,7 +183,11 @@ fn store(config: &Config) -> Finding {
     let place = format!("[store] embedded:{}", dir.display());
     match build::open_store(config) {
         Ok(_) => Finding::ok(place, "can be opened and written"),
-        Err(error) => Finding::error(place, error.to_string(), "fine when this node runs already; else see the message"),
+        Err(error) => Finding::error(
+            place,
+            error.to_string(),
+            "fine when this node runs already; else see the message",
+        ),
     }
 }
 
@@ -148,14 +197,30 @@ async fn agents(config: &Config) -> Vec<Finding> {
     for agent in &config.agents {
         let Some(url) = &agent.url else { continue };
         let place = format!("[[agent]] {} {url}", agent.name);
-        let host = url.split("://").nth(1).and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
+        let host = url
+            .split("://")
+            .nth(1)
+            .and_then(|rest| rest.split(['/', '?']).next())
+            .unwrap_or_default();
         let port = if url.starts_with("wss:") { 443 } else { 80 };
-        let address = if has_port(host) { host.to_owned() } else { format!("{host}:{port}") };
+        let address = if has_port(host) {
+            host.to_owned()
+        } else {
+            format!("{host}:{port}")
+        };
         let connect = tokio::net::TcpStream::connect(&address);
         found.push(match tokio::time::timeout(PATIENCE, connect).await {
             Ok(Ok(_)) => Finding::ok(place, "somebody listens there"),
-            Ok(Err(error)) => Finding::error(place, error.to_string(), "start the agent, or correct its url"),
-            Err(_) => Finding::error(place, "does not answer within 3 s", "start the agent, or correct its url"),
+            Ok(Err(error)) => Finding::error(
+                place,
+                error.to_string(),
+                "start the agent, or correct its url",
+            ),
+            Err(_) => Finding::error(
+                place,
+                "does not answer within 3 s",
+                "start the agent, or correct its url",
+            ),
         });
     }
     found
@@ -172,13 +237,23 @@ fn handoffs(config: &Config) -> Vec<Finding> {
         let place = format!("[[handoff]] {}", handoff.name);
         for style in &handoff.styles {
             if let Err(error) = style.parse::<handoff::Style>() {
-                found.push(Finding::error(&place, error.to_string(), "write refer or hangup"));
+                found.push(Finding::error(
+                    &place,
+                    error.to_string(),
+                    "write refer or hangup",
+                ));
             }
         }
-        let Some(target) = &handoff.target else { continue };
+        let Some(target) = &handoff.target else {
+            continue;
+        };
         found.push(match crate::ingress::sip::handoff_config(handoff).check() {
             Ok(()) => Finding::ok(&place, format!("{target} ({})", handoff.styles.join(", "))),
-            Err(error) => Finding::error(&place, error.to_string(), "correct the target or the headers"),
+            Err(error) => Finding::error(
+                &place,
+                error.to_string(),
+                "correct the target or the headers",
+            ),
         });
     }
     found
@@ -190,9 +265,12 @@ mod tests {
 
     #[test]
     fn a_port_is_told_from_an_address() {
-        for (host, expected) in
-            [("a.example", false), ("a.example:9", true), ("[::1]", false), ("[::1]:9", true)]
-        {
+        for (host, expected) in [
+            ("a.example", false),
+            ("a.example:9", true),
+            ("[::1]", false),
+            ("[::1]:9", true),
+        ] {
             assert_eq!(has_port(host), expected, "{host}");
         }
     }

@@ -33,7 +33,9 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
         Err(error) => {
-            println!("does not answer at {url}: {error}. Is it running, and is [http] listen right?");
+            println!(
+                "does not answer at {url}: {error}. Is it running, and is [http] listen right?"
+            );
             Ok(ExitCode::FAILURE)
         }
     }
@@ -57,8 +59,17 @@ mod tests {
 
     #[test]
     fn a_listener_on_every_address_is_asked_on_loopback() {
-        assert_eq!(reachable("0.0.0.0:80".parse().unwrap()).to_string(), "127.0.0.1:80");
-        assert_eq!(reachable("[::]:80".parse().unwrap()).to_string(), "[::1]:80");
-        assert_eq!(reachable("192.0.2.1:80".parse().unwrap()).to_string(), "192.0.2.1:80");
+        assert_eq!(
+            reachable("0.0.0.0:80".parse().unwrap()).to_string(),
+            "127.0.0.1:80"
+        );
+        assert_eq!(
+            reachable("[::]:80".parse().unwrap()).to_string(),
+            "[::1]:80"
+        );
+        assert_eq!(
+            reachable("192.0.2.1:80".parse().unwrap()).to_string(),
+            "192.0.2.1:80"
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use baton_core::history::{Backend, Session};
+use baton_core::history::Session;
 use baton_core::vocab::HandoffKey;
 
 use super::ConfigFile;
@@ -44,10 +44,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// The store is locked by the node that runs, so that node is asked first; `None` when none does.
 async fn from_running_node(config: &Config, key: HandoffKey) -> anyhow::Result<Option<Session>> {
-    let url = format!("http://{}/v1/sessions/{key}", super::health::reachable(config.http.listen));
+    let url = format!(
+        "http://{}/v1/sessions/{key}",
+        super::health::reachable(config.http.listen)
+    );
     let client = crate::net::tls::http_client(Duration::from_secs(3))?;
     let request = match config.http.api_keys.first() {
-        Some(entry) => client.get(&url).bearer_auth(entry.rsplit(':').next().unwrap_or(entry)),
+        Some(entry) => client
+            .get(&url)
+            .bearer_auth(entry.rsplit(':').next().unwrap_or(entry)),
         None => client.get(&url),
     };
     match request.send().await {
@@ -64,6 +69,7 @@ async fn from_running_node(config: &Config, key: HandoffKey) -> anyhow::Result<O
 async fn from_store(config: &Config, key: HandoffKey) -> anyhow::Result<Session> {
     let store = build::open_store(config)?;
     let events = store.read(key).await?;
-    let events = events.context("no history is kept under that key: it never was, or it expired")?;
-    Ok(Session::from_events(key, &events))
+    let events =
+        events.context("no history is kept under that key: it never was, or it expired")?;
+    Ok(Session::fold(key, &events))
 }

@@ -1,10 +1,12 @@
 //! The command line: one file per command, each returning the exit code it promises.
 
-
-
+pub mod call;
 pub mod check;
+pub mod demo;
 pub mod health;
 pub mod history;
+pub mod ladder_view;
+pub mod load;
 pub mod serve;
 pub mod session_view;
 
@@ -30,7 +32,7 @@ enum Command {
     /// The main job on this machine, nothing to configure: call, talk, hand off, history
     Demo(demo::Args),
     /// Place a call: a softphone, and a load generator
-    Call(Box<super::cli::call::Args>),
+    Call(Box<call::CallArgs>),
     /// Validate the configuration and its surroundings
     Check(check::Args),
     /// Print one session history
@@ -38,9 +40,6 @@ enum Command {
     /// Exit 0 when the node takes calls: the container's health check
     Health(health::Args),
 }
-
-pub mod call;
-pub mod ladder_view;
 
 impl Cli {
     /// Runs the command to its end.
@@ -51,7 +50,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(args).await,
             Command::Demo(args) => demo::run(args).await,
-            Command::Call(args) => call::run(*args).await,
+            Command::Call(args) => Ok(call::run(*args).await),
             Command::Check(args) => check::run(&args).await,
             Command::History(args) => history::run(args).await,
             Command::Health(args) => health::run(&args).await,

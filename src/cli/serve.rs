@@ -21,7 +21,11 @@ pub struct Args {
 /// # Errors
 /// The configuration cannot be read, or something it names cannot be opened.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    trace::init(if args.log_json { trace::Format::Json } else { trace::Format::Text });
+    trace::init(if args.log_json {
+        trace::Format::Json
+    } else {
+        trace::Format::Text
+    })?;
     let config = args.config.load()?;
     let node = app::Node::start(&config).await?;
     println!("{}", banner(&node, &args.config.name()));
@@ -30,8 +34,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// What people look at first: where it listens, and where to look next.
 fn banner(node: &app::Node, config: &str) -> String {
-    let mut lines = vec![format!("baton {} takes calls ({config})", env!("CARGO_PKG_VERSION"))];
-    lines.extend(node.sip().iter().map(|address| format!("  sip      udp:{address}")));
+    let mut lines = vec![format!(
+        "baton {} takes calls ({config})",
+        env!("CARGO_PKG_VERSION")
+    )];
+    lines.extend(
+        node.sip()
+            .iter()
+            .map(|address| format!("  sip      udp:{address}")),
+    );
     lines.push(format!("  http     http://{}/", node.http()));
     lines.push(format!("  agent    {}", node.describe_agent()));
     lines.push(format!("  handoff  {}", node.describe_handoff()));

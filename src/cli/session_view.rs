@@ -29,10 +29,23 @@ pub fn render(session: &Session) -> String {
 }
 
 fn head(out: &mut String, session: &Session) {
-    let _ = writeln!(out, "\n  {}  {}", style("Session").bold(), style(session.key.as_str()).cyan());
+    let _ = writeln!(
+        out,
+        "\n  {}  {}",
+        style("Session").bold(),
+        style(session.key.as_str()).cyan()
+    );
     if let Some(call) = &session.call {
-        field(out, "call", &format!("{} → {} over {}", call.from, call.to, call.trunk));
-        field(out, "agent", &format!("{} (route {})", call.agent, call.route));
+        field(
+            out,
+            "call",
+            &format!("{} → {} over {}", call.from, call.to, call.trunk),
+        );
+        field(
+            out,
+            "agent",
+            &format!("{} (route {})", call.agent, call.route),
+        );
     }
     if let Some(started) = session.started_at {
         let lasted = session.ended_at.map_or_else(
@@ -48,7 +61,10 @@ fn conversation(out: &mut String, session: &Session) {
     let mut lines: Vec<(u64, String)> = session.turns.iter().map(turn).collect();
     lines.extend(session.dtmf.iter().map(|key| {
         let digit = key.digit.map_or("*masked*".to_owned(), String::from);
-        (key.at_ms, said(key.at_ms, "caller", &format!("[pressed {digit}]")))
+        (
+            key.at_ms,
+            said(key.at_ms, "caller", &format!("[pressed {digit}]")),
+        )
     }));
     lines.sort_by_key(|(at, _)| *at);
     for (_, line) in lines {
@@ -71,11 +87,19 @@ fn turn(turn: &Turn) -> (u64, String) {
 }
 
 fn said(at: u64, who: &str, text: &str) -> String {
-    let who_styled = if who == "caller" { style(who).green() } else { style(who).blue() };
+    let who_styled = if who == "caller" {
+        style(who).green()
+    } else {
+        style(who).blue()
+    };
     let mut out = String::new();
     for (index, line) in wrap(text, TEXT_WIDTH).iter().enumerate() {
         let _ = match index {
-            0 => writeln!(out, "  {:>8}  {who_styled:<6} {line}", style(minutes(at)).dim()),
+            0 => writeln!(
+                out,
+                "  {:>8}  {who_styled:<6} {line}",
+                style(minutes(at)).dim()
+            ),
             _ => writeln!(out, "{:INDENT$} {line}", ""),
         };
     }
@@ -88,14 +112,20 @@ fn context(out: &mut String, session: &Session) {
     }
     values(out, "context", &session.context.reference_variables);
     values(out, "transfer", &session.context.transfer_variables);
-    if let Some(file) = session.recording.as_ref().and_then(|recording| recording.file.as_ref()) {
+    if let Some(file) = session
+        .recording
+        .as_ref()
+        .and_then(|recording| recording.file.as_ref())
+    {
         field(out, "recording", file);
     }
 }
 
 fn values(out: &mut String, name: &str, map: &Map<String, Value>) {
     for (key, value) in map {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
         field(out, name, &format!("{key} = {value}"));
     }
 }
@@ -105,24 +135,43 @@ fn handed_over(out: &mut String, session: &Session, handoff: &Handoff) {
         HandoffState::Transferred | HandoffState::Bridged | HandoffState::Returned => {
             style(handoff.state.as_str()).green().bold()
         }
-        HandoffState::Failed | HandoffState::Unconfirmed => style(handoff.state.as_str()).red().bold(),
+        HandoffState::Failed | HandoffState::Unconfirmed => {
+            style(handoff.state.as_str()).red().bold()
+        }
         HandoffState::Requested
         | HandoffState::Committed
         | HandoffState::Trying
         | HandoffState::Ringing
         | HandoffState::Resumed => style(handoff.state.as_str()).bold(),
     };
-    field(out, "handoff", &format!("{} → {} {state}", handoff.style, handoff.target));
+    field(
+        out,
+        "handoff",
+        &format!("{} → {} {state}", handoff.style, handoff.target),
+    );
     for (name, text) in [("why", &handoff.reason), ("summary", &handoff.summary)] {
         if let Some(text) = text {
             field(out, name, text);
         }
     }
     for step in &handoff.steps {
-        let at = session.started_at.zip(step.at).map_or(0, |(start, at)| since(start, at));
-        let proof = step.sipfrag.as_deref().or(step.reason.as_deref()).unwrap_or_default();
-        let status = step.sip_status.map_or(String::new(), |status| format!("{status} "));
-        let line = format!("{:>9}  {:<12} {status}{proof}", seconds(at), step.state.as_str());
+        let at = session
+            .started_at
+            .zip(step.at)
+            .map_or(0, |(start, at)| since(start, at));
+        let proof = step
+            .sipfrag
+            .as_deref()
+            .or(step.reason.as_deref())
+            .unwrap_or_default();
+        let status = step
+            .sip_status
+            .map_or(String::new(), |status| format!("{status} "));
+        let line = format!(
+            "{:>9}  {:<12} {status}{proof}",
+            seconds(at),
+            step.state.as_str()
+        );
         field(out, "", line.trim_end());
     }
 }
@@ -148,7 +197,11 @@ fn seconds(ms: u64) -> String {
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
-        let word: String = word.chars().filter(|c| !c.is_control()).take(width).collect();
+        let word: String = word
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(width)
+            .collect();
         let line = lines.last_mut().expect("there is always a line");
         if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
             lines.push(word);
@@ -184,8 +237,15 @@ mod tests {
             ]"#,
         );
         let text = console::strip_ansi_codes(&render(&session)).into_owned();
-        let order = ["0:00  agent  Hello.", "0:01  caller A person, please.", "1:01  caller [pressed 0]"];
-        let at: Vec<_> = order.iter().map(|line| text.find(line).expect(line)).collect();
+        let order = [
+            "0:00  agent  Hello.",
+            "0:01  caller A person, please.",
+            "1:01  caller [pressed 0]",
+        ];
+        let at: Vec<_> = order
+            .iter()
+            .map(|line| text.find(line).expect(line))
+            .collect();
         assert!(at.is_sorted(), "{text}");
     }
 

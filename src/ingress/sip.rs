@@ -1,4 +1,7 @@
-#![expect(clippy::disallowed_methods, reason = "shell: starts the calls' tasks and reads the clock for them")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: starts the calls' tasks and reads the clock for them"
+)]
 //! From an INVITE to a call: admitted, routed, given a port, and left to its task.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -17,8 +20,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::route::{self, Choice};
-use crate::bridge::call_task::{self, Plan};
 use crate::bridge::Bridge;
+use crate::bridge::call_task::{self, Plan};
 use crate::config::{self, Config};
 use crate::net::sip_task::Arrived;
 
@@ -63,7 +66,11 @@ pub async fn serve(bridge: Arc<Bridge>, config: Current, mut arrivals: mpsc::Rec
 
 /// The configuration as it is now.
 fn current(config: &Current) -> Arc<Config> {
-    Arc::clone(&config.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    Arc::clone(
+        &config
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner),
+    )
 }
 
 fn admission_config(config: &Config) -> admission::Config {
@@ -85,7 +92,13 @@ async fn take(bridge: Arc<Bridge>, config: &Config, arrived: Arrived) {
         Ok(socket) => socket,
         Err(error) => {
             tracing::error!(%error, "no RTP port: 503");
-            return reject(&bridge, invited, 503, vec![("Retry-After".into(), "10".into())]).await;
+            return reject(
+                &bridge,
+                invited,
+                503,
+                vec![("Retry-After".into(), "10".into())],
+            )
+            .await;
         }
     };
     match plan(&bridge, choice, *arrived.invited, rtp) {
@@ -99,7 +112,10 @@ async fn take(bridge: Arc<Bridge>, config: &Config, arrived: Arrived) {
 
 async fn reject(bridge: &Bridge, invited: &Invited, status: u16, headers: Vec<(String, String)>) {
     // A dialog that is gone already needs no refusal.
-    let _ = bridge.sip.command(invited.dialog, Command::Reject { status, headers }).await;
+    let _ = bridge
+        .sip
+        .command(invited.dialog, Command::Reject { status, headers })
+        .await;
 }
 
 /// Everything a call is made from.
@@ -141,7 +157,10 @@ fn plan(
     };
     Ok(Plan {
         setup,
-        vad: vad::Config { hangover: choice.agent.vad_hangover, ..vad::Config::default() },
+        vad: vad::Config {
+            hangover: choice.agent.vad_hangover,
+            ..vad::Config::default()
+        },
         agent: agent_config(&choice.agent),
         rtp,
         signalling: peer.ip(),
@@ -149,7 +168,9 @@ fn plan(
 }
 
 fn wall_clock() -> WallClock {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
     WallClock::new(Instant::now(), UnixMillis(millis))
 }
@@ -182,9 +203,17 @@ pub(crate) fn handoff_config(handoff: &config::Handoff) -> handoff::Config {
     handoff::Config {
         name: handoff.name.clone(),
         target: handoff.target.clone(),
-        styles: handoff.styles.iter().filter_map(|style| style.parse().ok()).collect(),
+        styles: handoff
+            .styles
+            .iter()
+            .filter_map(|style| style.parse().ok())
+            .collect(),
         history_key_header: handoff.history_key_header.clone(),
-        headers: handoff.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        headers: handoff
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
         timeouts: handoff::Timeouts {
             refer: handoff.refer_timeout,
             notify: handoff.notify_timeout,
@@ -212,6 +241,9 @@ fn agent_config(agent: &config::Agent) -> agent::Config {
         url: agent.url.clone().unwrap_or_default(),
         api_key: agent.api_key.clone().map(agent::Secret::from),
         sample_rate: SampleRate::from_hz(agent.sample_rate).unwrap_or_default(),
-        script: agent::scripted::Config { max_turns: agent.max_turns, ..Default::default() },
+        script: agent::scripted::Config {
+            max_turns: agent.max_turns,
+            ..Default::default()
+        },
     }
 }

@@ -37,8 +37,13 @@ mod tests {
     #[test]
     fn only_addresses_that_others_reach_are_listed() {
         for address in addresses() {
-            assert!(!address.is_loopback() && !is_link_local(address), "{address}");
+            assert!(
+                !address.is_loopback() && !is_link_local(address),
+                "{address}"
+            );
         }
-        assert!(is_private("10.0.0.1".parse().unwrap()) && !is_private("203.0.113.1".parse().unwrap()));
+        assert!(
+            is_private("10.0.0.1".parse().unwrap()) && !is_private("203.0.113.1".parse().unwrap())
+        );
     }
 }

@@ -5,3 +5,17 @@ pub fn install_provider() {
     // An error says that a provider is installed already, which is all we want.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
+
+/// An HTTP client for the program's own errands; https works through [`install_provider`].
+///
+/// * `timeout`: for a whole request.
+///
+/// # Errors
+/// The system gives no TLS configuration.
+pub fn http_client(timeout: std::time::Duration) -> reqwest::Result<reqwest::Client> {
+    install_provider();
+    reqwest::Client::builder()
+        .timeout(timeout)
+        .no_proxy()
+        .build()
+}

@@ -29,7 +29,7 @@ impl Call {
         let ended = Ended::failed(by, why);
         if self.phase_of() == Phase::HandingOff {
             self.gone_while_handing_off(ended);
-            self.to_handoff(now, handoff::Input::DialogLost { why: why.into() });
+            self.feed_handoff(now, handoff::Input::DialogLost { why: why.into() });
         } else {
             self.close(now, ended);
         }
@@ -73,7 +73,7 @@ impl Call {
         if self.agent != Agent::Gone {
             self.detach_agent(&ended.reason);
         }
-        self.to_leg(leg::Command::Prompt(Prompt::Goodbye));
+        self.tell_leg(leg::Command::Prompt(Prompt::Goodbye));
         self.timers.set(Timer::Prompt, now + self.config.prompt_max);
         self.state = State::Leaving(ended);
     }
@@ -109,7 +109,7 @@ impl Call {
     }
 
     pub(super) fn close_leg(&mut self, reason: &str) {
-        self.to_leg(leg::Command::Close {
+        self.tell_leg(leg::Command::Close {
             reason: reason.into(),
         });
         if matches!(self.leg, Leg::Open) {
@@ -136,6 +136,10 @@ impl Call {
     }
 
     /// The node goes down. A caller with a human to go to is handed over; a second call to this hangs up.
+    #[expect(
+        clippy::match_same_arms,
+        reason = "a table: each row says why it does what it does"
+    )]
     pub(super) fn shut_down(&mut self, now: Instant) {
         let ended = Ended::failed(EndBy::Bridge, "the bridge is shutting down");
         match self.phase_of() {

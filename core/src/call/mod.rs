@@ -212,10 +212,10 @@ impl Call {
         match input {
             Input::Sip(event) => self.handle_sip(now, event),
             Input::Leg(event) => self.handle_leg(now, event),
-            Input::Committed(result) => self.to_handoff(now, handoff::Input::Committed(result)),
+            Input::Committed(result) => self.feed_handoff(now, handoff::Input::Committed(result)),
             Input::Operator(operator) => self.handle_operator(now, operator),
-            Input::KeyRead => self.to_handoff(now, handoff::Input::KeyRead),
-            Input::NotSent { why } => self.to_handoff(now, handoff::Input::NotSent { why }),
+            Input::KeyRead => self.feed_handoff(now, handoff::Input::KeyRead),
+            Input::NotSent { why } => self.feed_handoff(now, handoff::Input::NotSent { why }),
             Input::Shutdown => self.shut_down(now),
         }
     }
@@ -285,6 +285,10 @@ impl Call {
         }
     }
 
+    #[expect(
+        clippy::match_same_arms,
+        reason = "a table: each row says why it does what it does"
+    )]
     fn handle_sip(&mut self, now: Instant, event: DialogEvent) {
         use Phase::{
             Answering, Ended as Over, Ending, HandingOff, Leaving, Offered, Ringing, Talking,
@@ -299,36 +303,36 @@ impl Call {
                 self.close(now, Ended::cancelled(reason.as_deref()));
             }
             // Only a redirect is under way before the answer; its 302 has lost the race.
-            (HandingOff, DialogEvent::Cancelled { reason }) => {
+            (HandingOff, DialogEvent::Cancelled { reason }) if !self.is_answered() => {
                 let why = reason.clone().unwrap_or_else(|| "cancelled".into());
                 self.gone_while_handing_off(Ended::cancelled(reason.as_deref()));
-                self.to_handoff(now, handoff::Input::DialogLost { why });
+                self.feed_handoff(now, handoff::Input::DialogLost { why });
             }
             // Our 200 was first; the endpoint has answered, and a BYE will follow.
-            (Answering | Talking | Leaving, DialogEvent::Cancelled { .. }) => {}
+            (Answering | Talking | HandingOff | Leaving, DialogEvent::Cancelled { .. }) => {}
             (Answering | Talking | Leaving, DialogEvent::Bye { reason }) => {
-                self.caller_hung_up(now, reason.as_deref())
+                self.caller_hung_up(now, reason.as_deref());
             }
             (HandingOff, DialogEvent::Bye { reason }) => {
                 self.reach(now, Milestone::ByeReceived);
                 self.gone_while_handing_off(Ended::caller_hung_up(reason.as_deref()));
-                self.to_handoff(now, handoff::Input::Bye { reason });
+                self.feed_handoff(now, handoff::Input::Bye { reason });
             }
             (_, DialogEvent::Acknowledged { body }) => self.acknowledged(now, &body),
             (_, DialogEvent::NeverAcknowledged) => {
-                self.dialog_lost(now, EndBy::Caller, "our answer was never acknowledged")
+                self.dialog_lost(now, EndBy::Caller, "our answer was never acknowledged");
             }
             (_, DialogEvent::Lost { why }) => self.dialog_lost(now, EndBy::Bridge, &why),
             (_, DialogEvent::Reinvited { offer }) => self.reinvited(now, &offer),
             (_, DialogEvent::ReferAnswered { status, reason }) => {
-                self.to_handoff(now, handoff::Input::ReferAnswered { status, reason });
+                self.feed_handoff(now, handoff::Input::ReferAnswered { status, reason });
             }
             (_, DialogEvent::Notified { sipfrag, state }) => {
                 let last = state == crate::sip::endpoint::NotifyState::Terminated;
-                self.to_handoff(now, handoff::Input::Notified { sipfrag, last });
+                self.feed_handoff(now, handoff::Input::Notified { sipfrag, last });
             }
             (_, DialogEvent::ByeAnswered { status }) => {
-                self.to_handoff(now, handoff::Input::ByeAnswered { status });
+                self.feed_handoff(now, handoff::Input::ByeAnswered { status });
             }
             // We transfer callers; nobody transfers us.
             (_, DialogEvent::Referred { .. }) => self.say(Command::AnswerRefer { status: 603 }),
@@ -375,15 +379,15 @@ impl Call {
     }
 
     /// Tells the leg; nobody listens before it is open and after it closes.
-    fn to_leg(&mut self, command: leg::Command) {
+    fn tell_leg(&mut self, command: leg::Command) {
         if matches!(self.leg, Leg::Open) {
             self.actions.push_back(Action::Leg(command));
         }
     }
 
-    fn to_agent(&mut self, command: agent::Command) {
+    fn tell_agent(&mut self, command: agent::Command) {
         if self.agent == Agent::Open {
-            self.to_leg(leg::Command::Agent(command));
+            self.tell_leg(leg::Command::Agent(command));
         }
     }
 

@@ -139,7 +139,7 @@ impl Call {
         self.record(now, history::Kind::Answered);
         self.reach(now, Milestone::Answered);
         self.state = State::Answering;
-        self.to_leg(leg::Command::Answered);
+        self.tell_leg(leg::Command::Answered);
     }
 
     /// The agent can be talked to.
@@ -184,7 +184,7 @@ impl Call {
         match answer.and_then(|answer| self.media.session.handle_answer(&answer)) {
             Ok(media) if matches!(self.leg, Leg::None) => {
                 self.open_leg(now, media);
-                self.to_leg(leg::Command::Answered);
+                self.tell_leg(leg::Command::Answered);
             }
             Ok(media) => self.renegotiated(now, &media),
             // RFC 3261 §13.2.2.4 leaves nothing else: the session has no media.
@@ -226,7 +226,7 @@ impl Call {
     }
 
     fn renegotiated(&mut self, now: Instant, media: &Negotiated) {
-        self.to_leg(leg::Command::Renegotiated(Box::new(Renegotiated {
+        self.tell_leg(leg::Command::Renegotiated(Box::new(Renegotiated {
             remote: media.remote,
             send: media.send,
             receive: media.receive,
@@ -239,10 +239,10 @@ impl Call {
         }
         self.media.held = media.hold;
         if media.hold {
-            self.to_agent(agent::Command::Hold);
+            self.tell_agent(agent::Command::Hold);
             self.reach(now, Milestone::Held);
         } else {
-            self.to_agent(agent::Command::Resume);
+            self.tell_agent(agent::Command::Resume);
             self.reach(now, Milestone::Retrieved);
         }
     }

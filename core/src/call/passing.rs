@@ -66,7 +66,8 @@ impl Call {
         self.serve_handoff(now);
     }
 
-    /// A handoff that cannot even begin: the agent is told why, and the history shows it.
+    /// A handoff that cannot even begin: the agent is told why. The history shows it when the caller could have
+    /// been handed over, had it been asked for rightly.
     pub(super) fn refuse_handoff(&mut self, now: Instant, request: &Request, error: &RequestError) {
         tracing::warn!(%error, "handoff refused");
         let id = HandoffId::generate(&mut self.entropy);
@@ -87,11 +88,19 @@ impl Call {
             summary: None,
             failure: Some(FailureKind::Invalid),
         };
-        self.report(now, Style::Refer, step);
+        if matches!(error, RequestError::Busy | RequestError::NoCall) {
+            self.tell_agent_of(Style::Refer, &step);
+        } else {
+            self.report(now, Style::Refer, step);
+        }
     }
 
     /// To the handoff that runs, or to the last one: its proof may come late.
-    pub(super) fn to_handoff(&mut self, now: Instant, input: handoff::Input) {
+    #[expect(
+        clippy::match_same_arms,
+        reason = "a table: each row says why it does what it does"
+    )]
+    pub(super) fn feed_handoff(&mut self, now: Instant, input: handoff::Input) {
         match &mut self.state {
             State::HandingOff { handoff, .. } => handoff.handle_input(now, input),
             State::Talking {
@@ -114,6 +123,10 @@ impl Call {
         }
     }
 
+    #[expect(
+        clippy::match_same_arms,
+        reason = "a table: each row says why it does what it does"
+    )]
     fn next_handoff_action(&mut self) -> Option<handoff::Action> {
         match &mut self.state {
             State::HandingOff { handoff, .. } => handoff.poll_action(),
@@ -143,11 +156,14 @@ impl Call {
             }
             handoff::Action::Refer(receipt, refer) => {
                 self.reach(now, Milestone::Referred);
-                let command = Command::Refer {
-                    refer_to: refer.refer_to,
-                    headers: refer.headers,
-                    contact_headers: refer.contact_headers,
-                };
+                let mut headers = refer.headers;
+                headers.extend(
+                    refer
+                        .contact_headers
+                        .map(|text| ("Contact".to_owned(), text)),
+                );
+                let refer_to = refer.refer_to;
+                let command = Command::Refer { refer_to, headers };
                 self.actions.push_back(Action::Refer(receipt, command));
             }
             handoff::Action::HangUpAndReturn(receipt, headers) => {
@@ -169,23 +185,24 @@ impl Call {
     }
 
     fn report(&mut self, now: Instant, style: Style, step: HandoffStep) {
-        let (state, style) = (step.state, style.as_str());
-        self.reach(
-            now,
-            Milestone::Handoff {
-                state,
-                style,
-                status: step.sip_status,
-            },
-        );
-        self.to_agent(agent::Command::Handoff(HandoffUpdate {
+        let what = Milestone::Handoff {
+            state: step.state,
+            style: style.as_str(),
+            status: step.sip_status,
+        };
+        self.reach(now, what);
+        self.tell_agent_of(style, &step);
+        self.record(now, Kind::Handoff(Box::new(step)));
+    }
+
+    fn tell_agent_of(&mut self, style: Style, step: &HandoffStep) {
+        self.tell_agent(agent::Command::Handoff(HandoffUpdate {
             id: step.id.clone(),
-            state: state.as_str(),
-            style,
+            state: step.state.as_str(),
+            style: style.as_str(),
             sip_status: step.sip_status,
             reason: step.reason.clone(),
         }));
-        self.record(now, Kind::Handoff(Box::new(step)));
     }
 
     fn finish_handoff(&mut self, now: Instant, outcome: Outcome) {
@@ -222,10 +239,11 @@ impl Call {
     fn handoff_failed(&mut self, now: Instant, meanwhile: &Meanwhile, on_failure: OnFailure) {
         let ended = Ended::failed(EndBy::Bridge, "the caller could not be handed over");
         if !self.is_answered() {
+            let ended = Ended::rejected(EndBy::Bridge, "the caller could not be sent on");
             self.reject(now, 480, Vec::new(), ended);
         } else if matches!(meanwhile, Meanwhile::MediaLost) {
             self.hang_up(now, Ended::lost());
-        } else if self.agent == Agent::Open && on_failure == OnFailure::Resume {
+        } else if self.agent != Agent::Gone && on_failure == OnFailure::Resume {
             tracing::debug!("the agent has the caller again");
         } else {
             self.leave(now, ended);

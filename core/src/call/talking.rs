@@ -45,7 +45,7 @@ impl Call {
             leg::Event::SpeechStopped { at } => self.transcript.caller_paused(at),
             leg::Event::Digit { digit, at, .. } => self.digit(now, digit, at),
             leg::Event::Marked { name, .. } => {
-                self.to_handoff(now, handoff::Input::Marked { name })
+                self.feed_handoff(now, handoff::Input::Marked { name });
             }
             leg::Event::Cleared { heard } => {
                 let media_time = self.media_time(now);
@@ -59,11 +59,12 @@ impl Call {
             leg::Event::PromptEnded(Prompt::Goodbye) => self.prompt_ended(now),
             leg::Event::PromptEnded(prompt) => {
                 let name = prompt_mark(prompt);
-                self.to_handoff(now, handoff::Input::Marked { name });
+                self.feed_handoff(now, handoff::Input::Marked { name });
             }
             leg::Event::PlayoutFull => {
-                let message = "too much audio is queued ahead of the caller; the newest was dropped".into();
-                self.to_agent(agent::Command::Error { message });
+                let message =
+                    "too much audio is queued ahead of the caller; the newest was dropped".into();
+                self.tell_agent(agent::Command::Error { message });
             }
             // For whoever shows figures; nothing follows from it.
             leg::Event::Report(_) => {}
@@ -105,14 +106,14 @@ impl Call {
             }
             AgentEvent::Handoff(request) => self.agent_wants_handoff(now, request),
             AgentEvent::Hangup { headers, reason } => {
-                self.agent_wants_hangup(now, headers, reason.as_deref())
+                self.agent_wants_hangup(now, headers, reason.as_deref());
             }
             AgentEvent::Sensitive(on) => self.transcript.mask(on),
             AgentEvent::Recording(on) => {
-                self.to_leg(leg::Command::Recording(on));
+                self.tell_leg(leg::Command::Recording(on));
                 self.record(now, Kind::Recording { on, file: None });
             }
-            AgentEvent::ResumePlayout => self.to_leg(leg::Command::ResumePlayout),
+            AgentEvent::ResumePlayout => self.tell_leg(leg::Command::ResumePlayout),
             AgentEvent::SendDtmf {
                 digits,
                 duration,
@@ -144,7 +145,7 @@ impl Call {
         } else {
             let message =
                 format!("context of {octets} octets not kept; at most {CONTEXT_MAX} at once");
-            self.to_agent(agent::Command::Error { message });
+            self.tell_agent(agent::Command::Error { message });
         }
     }
 
@@ -248,7 +249,7 @@ impl Call {
 
     pub(super) fn detach_agent(&mut self, reason: &str) {
         self.agent = Agent::Gone;
-        self.to_leg(leg::Command::DetachAgent {
+        self.tell_leg(leg::Command::DetachAgent {
             reason: reason.into(),
         });
     }
@@ -264,7 +265,7 @@ impl Call {
     pub(super) fn agent_failed(&mut self, now: Instant, why: &str) {
         match self.config.on_failure {
             OnAgentFailure::Handoff => {
-                self.hand_off_after(now, Prompt::AgentFailed, "agent failed", why)
+                self.hand_off_after(now, Prompt::AgentFailed, "agent failed", why);
             }
             OnAgentFailure::Play => self.leave(now, Ended::failed(EndBy::Agent, why)),
             OnAgentFailure::Hangup => self.hang_up(now, Ended::failed(EndBy::Agent, why)),
@@ -279,7 +280,7 @@ impl Call {
             say_first: Some(prompt_mark(prompt).into()),
             ..handoff::Request::default()
         };
-        self.to_leg(leg::Command::Prompt(prompt));
+        self.tell_leg(leg::Command::Prompt(prompt));
         if let Err(error) = self.begin_handoff(now, &request) {
             tracing::warn!(%error, "the agent is gone and the caller cannot be handed over");
             self.leave(now, Ended::failed(EndBy::Agent, why));
@@ -319,7 +320,7 @@ impl Call {
             return;
         };
         let at = self.media_time(now);
-        self.to_agent(agent::Command::Dtmf {
+        self.tell_agent(agent::Command::Dtmf {
             digit,
             duration,
             at,
@@ -335,7 +336,7 @@ impl Call {
             .take(DIGITS_MAX)
             .collect();
         if !digits.is_empty() {
-            self.to_leg(leg::Command::SendDigits {
+            self.tell_leg(leg::Command::SendDigits {
                 digits,
                 duration: duration.unwrap_or(DIGIT).clamp(least, most),
                 gap: gap.unwrap_or(GAP).clamp(least, most),
@@ -371,7 +372,7 @@ impl Call {
                     headers: Vec::new(),
                 });
                 self.gone_while_handing_off(ended);
-                self.to_handoff(now, handoff::Input::DialogLost { why });
+                self.feed_handoff(now, handoff::Input::DialogLost { why });
             }
             Phase::Ending | Phase::Ended => {}
         }
@@ -386,7 +387,7 @@ impl Call {
             }
             // On hold the far end owes us no audio; it would not be reported then.
             State::Answering | State::Talking { .. } | State::Leaving(_) => {
-                self.hang_up(now, Ended::lost())
+                self.hang_up(now, Ended::lost());
             }
             State::Offered | State::Ringing | State::Ending(_) | State::Ended => {}
         }

@@ -10,14 +10,24 @@ use crate::history::{Role, Turn};
 #[derive(Debug, Default)]
 pub(super) struct Transcript {
     masked: bool,
-    /// The agent's words that have not been played to their end.
-    words: Option<String>,
+    words: Words,
     /// A run of agent audio whose words have not come.
     played: Option<Played>,
     /// Media time up to which agent audio belongs to turns that were cut.
     cut_until: Duration,
     caller_from: Option<Duration>,
     caller_to: Option<Duration>,
+}
+
+/// The agent's words that have not been played to their end.
+#[derive(Debug, Default)]
+enum Words {
+    #[default]
+    None,
+    /// They wait for the end of their audio.
+    Waiting(String),
+    /// They were written down before it, because somebody was about to read the history.
+    Written,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,12 +52,12 @@ impl Transcript {
             return Some(self.agent_turn(text, Some(played)));
         }
         match &mut self.words {
-            Some(words) if words.len() < TEXT_MAX => {
+            Words::Waiting(words) if words.len() < TEXT_MAX => {
                 words.push(' ');
                 words.push_str(&text);
             }
-            Some(_) => {}
-            None => self.words = Some(text),
+            Words::Waiting(_) => {}
+            Words::None | Words::Written => self.words = Words::Waiting(text),
         }
         None
     }
@@ -62,13 +72,12 @@ impl Transcript {
             to,
             heard: None,
         };
-        match self.words.take() {
-            Some(words) => Some(self.agent_turn(words, Some(played))),
-            None => {
-                self.played = Some(played);
-                None
-            }
+        match std::mem::take(&mut self.words) {
+            Words::Waiting(words) => return Some(self.agent_turn(words, Some(played))),
+            Words::Written => {}
+            Words::None => self.played = Some(played),
         }
+        None
     }
 
     /// The caller's ear was silenced at `now`, after `heard` of the turn.
@@ -79,13 +88,12 @@ impl Transcript {
             to: now,
             heard: Some(heard),
         };
-        match self.words.take() {
-            Some(words) => Some(self.agent_turn(words, Some(played))),
-            None => {
-                self.played = (!heard.is_zero()).then_some(played);
-                None
-            }
+        match std::mem::take(&mut self.words) {
+            Words::Waiting(words) => return Some(self.agent_turn(words, Some(played))),
+            Words::Written => {}
+            Words::None => self.played = (!heard.is_zero()).then_some(played),
         }
+        None
     }
 
     pub(super) const fn caller_began(&mut self, at: Duration) {
@@ -112,7 +120,10 @@ impl Transcript {
 
     /// Words that still wait for their audio: before a handoff leaves and at the end they are written as they are.
     pub(super) fn flush(&mut self) -> Option<Turn> {
-        let words = self.words.take()?;
+        let Words::Waiting(words) = std::mem::take(&mut self.words) else {
+            return None;
+        };
+        self.words = Words::Written;
         Some(self.agent_turn(words, None))
     }
 
@@ -196,6 +207,19 @@ mod tests {
         transcript.agent_said("two".into());
         assert_eq!(transcript.flush().expect("words").text, "One two");
         assert_eq!(transcript.flush(), None);
+    }
+
+    #[test]
+    fn audio_of_words_that_were_written_early_is_not_taken_for_the_next_ones() {
+        let mut transcript = Transcript::default();
+        transcript.agent_said("One moment".into());
+        assert!(transcript.flush().is_some());
+        assert_eq!(transcript.agent_played(at(20), at(900)), None);
+        assert_eq!(transcript.agent_said("Sorry".into()), None);
+        let turn = transcript
+            .agent_played(at(5000), at(6000))
+            .expect("complete");
+        assert_eq!(turn.from_ms, Some(5000));
     }
 
     #[test]

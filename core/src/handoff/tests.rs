@@ -6,7 +6,7 @@ use super::*;
 use crate::history::BackendError;
 use crate::history::commit::tests::receipt;
 use crate::testing::t0;
-use crate::vocab::Entropy;
+use crate::vocab::{Entropy, HandoffKey};
 
 struct Ladder {
     now: Instant,

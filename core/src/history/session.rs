@@ -1,6 +1,6 @@
 //! A session as people and programs read it: the JSON of `GET /v1/sessions/{key}`, folded from the events.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
@@ -10,20 +10,29 @@ use super::{
 use crate::vocab::{HandoffId, HandoffKey};
 
 /// One session. Times are RFC 3339 in UTC; `_ms` fields count from the answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     /// Its key.
     pub key: HandoffKey,
     /// Who called whom; `None` only when the beginning of the log is lost.
     pub call: Option<CallFacts>,
     /// When the INVITE came.
-    #[serde(serialize_with = "UnixMillis::as_rfc3339")]
+    #[serde(
+        serialize_with = "UnixMillis::as_rfc3339",
+        deserialize_with = "UnixMillis::from_rfc3339"
+    )]
     pub started_at: Option<UnixMillis>,
     /// When it was answered.
-    #[serde(serialize_with = "UnixMillis::as_rfc3339")]
+    #[serde(
+        serialize_with = "UnixMillis::as_rfc3339",
+        deserialize_with = "UnixMillis::from_rfc3339"
+    )]
     pub answered_at: Option<UnixMillis>,
     /// When it ended.
-    #[serde(serialize_with = "UnixMillis::as_rfc3339")]
+    #[serde(
+        serialize_with = "UnixMillis::as_rfc3339",
+        deserialize_with = "UnixMillis::from_rfc3339"
+    )]
     pub ended_at: Option<UnixMillis>,
     /// What was said, in order.
     pub turns: Vec<Turn>,
@@ -40,7 +49,7 @@ pub struct Session {
 }
 
 /// A key press.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digit {
     /// Which; `null` when masked.
     pub digit: Option<char>,
@@ -49,7 +58,7 @@ pub struct Digit {
 }
 
 /// What the agent told for the human.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Context {
     /// Facts about the caller and the matter.
@@ -61,7 +70,7 @@ pub struct Context {
 }
 
 /// The session's audio.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recording {
     /// Whether it ran at the last event.
     pub on: bool,
@@ -70,7 +79,7 @@ pub struct Recording {
 }
 
 /// One handoff with all its evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handoff {
     /// Which.
     pub id: HandoffId,
@@ -95,31 +104,34 @@ pub struct Handoff {
 }
 
 /// One step of a handoff.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// When.
-    #[serde(serialize_with = "UnixMillis::as_rfc3339")]
+    #[serde(
+        serialize_with = "UnixMillis::as_rfc3339",
+        deserialize_with = "UnixMillis::from_rfc3339"
+    )]
     pub at: Option<UnixMillis>,
     /// What it had come to.
     pub state: HandoffState,
     /// By which style.
     pub style: String,
     /// SIP status.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sip_status: Option<u16>,
     /// In words.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The status line of the NOTIFY's body.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sipfrag: Option<String>,
     /// The kind of failure.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureKind>,
 }
 
 /// How a session ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// How.
     pub kind: EndKind,

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted. Prints as RFC 3339.
 #[derive(
@@ -27,6 +27,57 @@ impl UnixMillis {
             None => serializer.serialize_none(),
         }
     }
+}
+
+impl UnixMillis {
+    /// For `#[serde(deserialize_with)]`: reads what [`UnixMillis::as_rfc3339`] wrote.
+    ///
+    /// # Errors
+    /// Anything but `YYYY-MM-DDTHH:MM:SS.mmmZ` or null.
+    pub fn from_rfc3339<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Self>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(source)? else {
+            return Ok(None);
+        };
+        let time = Self::parse(&text);
+        time.map(Some)
+            .ok_or_else(|| de::Error::custom(format!("{text:?} is not YYYY-MM-DDTHH:MM:SS.mmmZ")))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let template = "0000-00-00T00:00:00.000Z";
+        let alike = |(a, b): (u8, u8)| {
+            if b == b'0' {
+                a.is_ascii_digit()
+            } else {
+                a == b
+            }
+        };
+        if text.len() != template.len() || !text.bytes().zip(template.bytes()).all(alike) {
+            return None;
+        }
+        let number = |at: std::ops::Range<usize>| text[at].parse::<u64>().ok();
+        let (month, day) = (number(5..7)?, number(8..10)?);
+        if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+            return None;
+        }
+        let days = days_since_epoch(number(0..4)?, month, day)?;
+        let seconds = number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?;
+        Some(Self((days * 86_400 + seconds) * 1000 + number(20..23)?))
+    }
+}
+
+/// The inverse of [`civil`]; `None` before 1970.
+fn days_since_epoch(year: u64, month: u64, day: u64) -> Option<u64> {
+    let year = if month <= 2 {
+        year.checked_sub(1)?
+    } else {
+        year
+    };
+    let (era, year_of_era) = (year / 400, year % 400);
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    (era * 146_097 + day_of_era).checked_sub(719_468)
 }
 
 impl fmt::Display for UnixMillis {
@@ -93,6 +144,23 @@ mod tests {
 
     use super::*;
     use crate::testing::t0;
+
+    #[test]
+    fn what_was_printed_is_read_back() {
+        for millis in [0, 1, 951_782_400_000, 1_700_000_000_123, 4_102_444_799_999] {
+            let time = UnixMillis(millis);
+            assert_eq!(UnixMillis::parse(&time.to_string()), Some(time), "{time}");
+        }
+        for wrong in [
+            "",
+            "2023-11-14",
+            "2023-13-14T22:13:20.123Z",
+            "1969-12-31T23:59:59.999Z",
+            "x",
+        ] {
+            assert_eq!(UnixMillis::parse(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn times_print_as_rfc_3339() {

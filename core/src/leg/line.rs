@@ -134,7 +134,8 @@ impl Outbox for Line {
                 if let Some(code) = close {
                     self.link.close(code);
                 }
-                self.events.push_back(Event::Agent(AgentEvent::Fault { what, close }));
+                self.events
+                    .push_back(Event::Agent(AgentEvent::Fault { what, close }));
             }
             other => self.events.push_back(Event::Agent(other)),
         }

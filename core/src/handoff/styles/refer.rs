@@ -86,7 +86,9 @@ impl Refer {
             Input::NotSent { why } => {
                 Some(Verdict::Failed(FailureKind::Refused, Evidence::reason(why)))
             }
-            Input::DialogLost { why } => Some(self.gone(Evidence::reason(why))),
+            Input::DialogLost { why } => {
+                Some(self.gone(FailureKind::CallEnded, Evidence::reason(why)))
+            }
             // The BYE is ours only after the outcome; the rest belongs to what came before the REFER.
             Input::ByeAnswered { .. } | Input::Committed(_) | Input::Marked { .. } => None,
         }
@@ -225,11 +227,11 @@ impl Refer {
     }
 
     /// The verdict when the dialog is gone and nothing more can come.
-    fn gone(&self, evidence: Evidence) -> Verdict {
+    fn gone(&self, kind: FailureKind, evidence: Evidence) -> Verdict {
         match (self.proof, self.state) {
             (Proof::KeyRead, _) => Verdict::TransferredAndGone(Evidence::key_read()),
             (Proof::None, State::Unanswered | State::HungUpUnanswered) => {
-                Verdict::FailedAndGone(FailureKind::CallerHungUp, evidence)
+                Verdict::FailedAndGone(kind, evidence)
             }
             (Proof::None, State::Accepted | State::Unsettled | State::HungUp) => {
                 Verdict::Unconfirmed(evidence)
@@ -245,7 +247,7 @@ impl Refer {
         let timer = self.timers.expire(now)?;
         if self.is_gone() {
             let why = "the far end hung up and never said how the transfer went";
-            return Some(self.gone(Evidence::reason(why)));
+            return Some(self.gone(FailureKind::CallerHungUp, Evidence::reason(why)));
         }
         if self.proof == Proof::KeyRead {
             return Some(Verdict::Transferred(Evidence::key_read()));

@@ -172,7 +172,7 @@ impl Dialog {
         }
     }
 
-    /// Takes note of a request's `CSeq` (§12.2.2).
+    /// Takes note of a request's CSeq (§12.2.2).
     ///
     /// * returns `false` when it is out of order and must be answered 500. A BYE may repeat a number: ending a
     ///   call is never wrong, and simple peers count badly.
@@ -248,15 +248,7 @@ impl Dialog {
         &self.contact
     }
 
-    /// Adds URI headers (escaped, joined with `&`) to our Contact for what is sent next, and returns the plain one
-    /// for [`Self::set_contact`]. There are platforms that look for a transfer's context there.
-    pub fn add_to_contact(&mut self, uri_headers: &str) -> String {
-        let plain = self.contact.clone();
-        self.contact = format!("{}?{uri_headers}>", plain.trim_end_matches('>'));
-        plain
-    }
-
-    /// Replaces our Contact value.
+    /// Another Contact value from the next request on.
     pub fn set_contact(&mut self, contact: String) {
         self.contact = contact;
     }
@@ -285,7 +277,7 @@ pub struct NewDialog {
     pub remote: String,
     /// Request-URI.
     pub target: String,
-    /// `CSeq` of the INVITE.
+    /// CSeq of the INVITE.
     pub cseq: u32,
 }
 

@@ -260,10 +260,9 @@ pub enum Command {
     Refer {
         /// The whole value of Refer-To, angle brackets included.
         refer_to: String,
-        /// Extra header fields: Referred-By, X-…
+        /// Extra header fields: Referred-By, X-… A `Contact` among them holds URI headers, escaped and joined with
+        /// `&`, that our own Contact bears in this REFER: platforms exist that look for context there.
         headers: Vec<(String, String)>,
-        /// URI headers to add to our Contact, escaped and joined with `&`: platforms exist that look for context there.
-        contact_headers: Option<String>,
     },
     /// The final answer to a [`DialogEvent::Referred`]; a 2xx opens the subscription that [`Command::Notify`] serves.
     AnswerRefer {

@@ -15,33 +15,26 @@ use crate::sip::message::{Method, Name, reason_phrase};
 const EXPIRES: u32 = 120;
 
 /// As transferor.
-/// What a REFER carries.
-pub(super) struct Refer<'a> {
-    pub(super) refer_to: &'a str,
-    pub(super) headers: &'a [(String, String)],
-    /// URI headers for this request's Contact.
-    pub(super) contact_headers: Option<&'a str>,
-}
-
 impl Session {
     pub(super) fn refer(
         &mut self,
         now: Instant,
         core: &mut Core,
-        refer: &Refer<'_>,
+        refer_to: &str,
+        headers: &[(String, String)],
     ) -> Result<(), CommandError> {
-        let method = (Method::Refer, Purpose::Refer);
-        let plain = refer
-            .contact_headers
-            .map(|headers| self.dialog.add_to_contact(headers));
-        let sent = core.request(now, Some(self.id), &mut self.dialog, method, |request| {
-            request
-                .header(Name::ReferTo, refer.refer_to)
-                .headers(refer.headers)
-        });
-        if let Some(plain) = plain {
-            self.dialog.set_contact(plain);
+        let is_contact = |(name, _): &(String, String)| name.eq_ignore_ascii_case("Contact");
+        let (ours, headers): (Vec<_>, Vec<_>) = headers.iter().cloned().partition(is_contact);
+        let contact = self.dialog.contact().to_owned();
+        if let Some((_, uri_headers)) = ours.first() {
+            let bare = contact.trim_end_matches('>');
+            self.dialog.set_contact(format!("{bare}?{uri_headers}>"));
         }
+        let refer = (Method::Refer, Purpose::Refer);
+        let sent = core.request(now, Some(self.id), &mut self.dialog, refer, |refer| {
+            refer.header(Name::ReferTo, refer_to).headers(&headers)
+        });
+        self.dialog.set_contact(contact);
         let (_, cseq) = sent?;
         self.transferor.handle_sent(cseq);
         Ok(())

@@ -43,6 +43,24 @@ fn answered(status: u16, reason: &str) -> DialogEvent {
 }
 
 #[test]
+fn context_for_the_contact_is_added_to_ours_and_only_there() {
+    let mut raw = Raw::new();
+    let (dialog, _) = raw.talking();
+    let refer = Command::Refer {
+        refer_to: "<sip:queue@flex.example>".into(),
+        headers: vec![("contact".into(), "X-Key=k1&X-B=b".into())],
+    };
+    let sent = raw.command(dialog, refer).remove(0);
+    assert_eq!(
+        header(&sent, "Contact"),
+        Some("<sip:bot@10.0.0.2:5060?X-Key=k1&X-B=b>")
+    );
+    assert_eq!(sent.to_ascii_lowercase().matches("\ncontact:").count(), 1);
+    let sent = raw.command(dialog, bye()).remove(0);
+    assert!(!sent.contains("X-Key"));
+}
+
+#[test]
 fn a_transfer_is_accepted_and_its_outcome_told() {
     let mut raw = Raw::new();
     let (dialog, tag) = raw.talking();
