@@ -10,6 +10,9 @@ use baton_core::history::{HandoffState, Role, Session, UnixMillis};
 
 use timeline::{Entry, Note};
 
+/// Levels of nested context that are spelled out.
+const NESTED_MAX: usize = 2;
+
 /// A session as HTML.
 pub(super) fn render(session: &Session, has_audio: bool) -> Markup {
     let caller = session.call.as_ref().map_or("Unknown caller", |call| {
@@ -29,10 +32,11 @@ pub(super) fn render(session: &Session, has_audio: bool) -> Markup {
                 (brief(session))
                 section.side {
                     @if has_audio { (recording(session)) }
-                    (context(session))
+                    (card_of("What is known", &session.context.reference_variables))
                 }
                 (talk(session))
                 section.more {
+                    (card_of("For the transfer", &session.context.transfer_variables))
                     (handoffs(&session.handoffs))
                     (details(session))
                 }
@@ -160,32 +164,37 @@ fn recording(session: &Session) -> Markup {
     }
 }
 
-fn context(session: &Session) -> Markup {
-    let known = &session.context.reference_variables;
-    let travels = &session.context.transfer_variables;
+fn card_of(title: &str, values: &Map<String, Value>) -> Markup {
     html! {
-        @if !known.is_empty() { div.card { h2 { "What is known" } (table(known)) } }
-        @if !travels.is_empty() { div.card { h2 { "For the transfer" } (table(travels)) } }
+        @if !values.is_empty() {
+            div.card {
+                h2 { (title) }
+                dl.pairs { @for (name, value) in values {
+                    dt title=(name) dir="auto" { (humanise(name)) }
+                    dd dir="auto" { (value_of(value, NESTED_MAX)) }
+                } }
+            }
+        }
     }
 }
 
-fn table(values: &Map<String, Value>) -> Markup {
-    html! {
-        dl.pairs { @for (name, value) in values {
-            dt title=(name) dir="auto" { (humanise(name)) }
-            dd dir="auto" { (value_of(value)) }
-        } }
-    }
-}
-
-fn value_of(value: &Value) -> Markup {
+/// One value; what is nested deeper than `depth` is shown as JSON.
+fn value_of(value: &Value, depth: usize) -> Markup {
     match value {
         Value::Null => html! { span.quiet { "none" } },
         Value::Bool(yes) => html! { (if *yes { "yes" } else { "no" }) },
         Value::Number(number) => html! { (number) },
         Value::String(text) if text.is_empty() => html! { span.quiet { "empty" } },
         Value::String(text) => html! { (text) },
-        nested @ (Value::Array(_) | Value::Object(_)) => html! { pre { (format!("{nested:#}")) } },
+        Value::Array(items) if depth > 0 => html! {
+            ul { @for item in items { li { (value_of(item, depth - 1)) } } }
+        },
+        Value::Object(fields) if depth > 0 => html! {
+            ul { @for (name, value) in fields {
+                li { span.quiet title=(name) { (humanise(name)) ": " } (value_of(value, depth - 1)) }
+            } }
+        },
+        deep @ (Value::Array(_) | Value::Object(_)) => html! { pre { (format!("{deep:#}")) } },
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn render(call: &CallView) -> Markup {
                     @match (place(&step.from), place(&step.to)) {
                         (Some(from), Some(to)) if from != to => {
                             span.arrow.(if from < to { "right" } else { "left" })
-                                .(format!("from-{}", from.min(to))).(format!("to-{}", from.max(to))) dir="auto" { (step.what) }
+                                .(format!("from-{}", from.min(to))).(format!("to-{}", from.max(to))) { span dir="auto" { (step.what) } }
                         }
                         _ => span.event dir="auto" { (step.what) },
                     }

@@ -263,3 +263,18 @@ fn the_page_for_nothing_is_kind_and_says_what_to_do() {
     assert!(gone().into_string().contains("may have expired"));
     assert!(unavailable().into_string().contains("It is not lost"));
 }
+
+#[test]
+fn nested_context_is_spelled_out_and_what_is_deeper_is_json() {
+    let object = json!({"order": {"items": ["a", {"deep": [1]}], "open": false}});
+    let html = page(vec![Kind::Context {
+        set: object.as_object().cloned().unwrap(),
+        current_task: None,
+        transfer: Map::new(),
+    }]);
+    assert!(html.contains("Items: "), "{html}");
+    assert!(
+        html.contains("<li>a</li>") && html.contains("<pre>{"),
+        "{html}"
+    );
+}

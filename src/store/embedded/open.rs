@@ -197,7 +197,12 @@ impl Reopening {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         *guard = None;
-        let database = (self.open)().map_err(|error| Fault::Closed(error.to_string()))?;
+        let database = (self.open)().map_err(|error| {
+            if let DatabaseError::Storage(error) = error {
+                return Fault::Storage(error);
+            }
+            Fault::Closed(error.to_string())
+        })?;
         *guard = Some(database);
         Ok(())
     }

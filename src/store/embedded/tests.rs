@@ -334,7 +334,7 @@ async fn a_full_disk_is_said_and_forgotten_once_it_has_room() {
     disk.set_full(true);
     for _ in 0..2 {
         let refused = store.append(key, 1, vec![said(1, "lost")], Durability::Durable);
-        assert!(refused.await.is_err());
+        assert_eq!(refused.await, Err(BackendError::Full));
     }
     disk.set_full(false);
     append(&store, key, 1, Durability::Durable).await;
