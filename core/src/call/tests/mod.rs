@@ -297,8 +297,9 @@ fn show_sip(command: &Command) -> String {
         Command::Answer { .. } => "200".into(),
         Command::Reject { status, headers } => {
             assert_ne!(*status, 302, "a redirect without receipt");
-            let names: String = headers.iter().map(|(name, _)| format!(" {name}")).collect();
-            format!("{status}{names}")
+            let mut words = vec![status.to_string()];
+            words.extend(headers.iter().map(|(name, _)| name.clone()));
+            words.join(" ")
         }
         Command::AnswerReinvite { status, .. } => format!("re-INVITE {status}"),
         Command::AnswerRefer { status } => format!("REFER answered {status}"),
