@@ -209,6 +209,8 @@ impl CallTask {
 
     async fn perform(&mut self, action: Action) {
         match action {
+            // A REFER without a receipt cannot be; should it ever, it does not leave.
+            Action::Sip(Command::Refer { .. }) => tracing::error!("a REFER without its receipt"),
             Action::Sip(command) => {
                 if let Err(error) = self.say(command).await {
                     tracing::debug!(%error, "not said");
@@ -246,7 +248,7 @@ impl CallTask {
         self.bridge.sip.command(self.dialog, command).await
     }
 
-    /// Opens the leg on its shard. When that fails, the core hears that its agent is gone and takes the next step.
+    /// Opens the leg on its shard. When that fails, the core hears that its media is gone and takes the next step.
     async fn open_leg(&mut self, setup: LegSetup) {
         let Some(materials) = self.materials.take() else {
             return;
@@ -283,8 +285,8 @@ impl CallTask {
         match self.bridge.shards.open(open).await {
             Ok(commands) => self.leg = Some(commands),
             Err(error) => {
-                let why = error.to_string();
-                self.tell(Input::Leg(leg::Event::AgentClosed { clean: false, why }));
+                tracing::error!(%error, "no media for this call");
+                self.tell(Input::Leg(leg::Event::Closed(Box::default())));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Makes a history durable, and is the only maker of [`HistoryReceipt`]s: the one way to a REFER leads through here.
 
-use super::{Backend, BackendError, Durability, Event, Kind};
+use super::{Backend, BackendError, Durability, Event};
 use crate::vocab::{HandoffId, HandoffKey};
 
 /// Proof that the history behind one handoff is durable. Sending a REFER, or a BYE that carries a target, takes
@@ -65,8 +65,10 @@ pub struct Pending {
     pub handoff: HandoffId,
     /// Sequence number of the first event.
     pub first_seq: u64,
-    /// The events, the handoff's own request among them.
+    /// The events; none when the store has all of them already, if not durably.
     pub events: Vec<Event>,
+    /// The handoff's own request is among them, or before them. Only a journal can say so.
+    pub(super) recorded: bool,
 }
 
 /// Why a handoff may not leave.
@@ -76,7 +78,7 @@ pub enum CommitError {
     /// The store said no.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// No event of the batch names the handoff, so the batch proves nothing about it.
+    /// No recorded event names the handoff, so the commit would prove nothing about it.
     #[error("the history to commit does not mention handoff {0}")]
     NotRecorded(HandoffId),
 }
@@ -94,10 +96,8 @@ pub async fn commit(store: &dyn Backend, pending: Pending) -> Result<HistoryRece
         handoff,
         first_seq,
         events,
+        recorded,
     } = pending;
-    let recorded = events
-        .iter()
-        .any(|event| matches!(&event.kind, Kind::Handoff(step) if step.id == handoff));
     if !recorded {
         return Err(CommitError::NotRecorded(handoff));
     }
@@ -111,7 +111,7 @@ pub async fn commit(store: &dyn Backend, pending: Pending) -> Result<HistoryRece
 pub(crate) mod tests {
     use super::*;
     use crate::history::event::tests::step;
-    use crate::history::{HandoffState, Memory, UnixMillis};
+    use crate::history::{HandoffState, Journal, Kind, Memory, UnixMillis};
     use crate::vocab::Entropy;
 
     /// Polls a future that never waits.
@@ -130,12 +130,9 @@ pub(crate) mod tests {
 
     fn pending(key: HandoffKey, handoff: &HandoffId) -> Pending {
         let step = step(handoff.as_str(), HandoffState::Requested);
-        Pending {
-            key,
-            handoff: handoff.clone(),
-            first_seq: 0,
-            events: vec![Event::new(UnixMillis(1), Kind::Handoff(Box::new(step)))],
-        }
+        let mut journal = Journal::new(key);
+        journal.record(Event::new(UnixMillis(1), Kind::Handoff(Box::new(step))));
+        journal.pending(handoff.clone())
     }
 
     fn key() -> HandoffKey {
@@ -168,9 +165,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_batch_that_does_not_mention_the_handoff_gives_no_receipt() {
-        let mut other = pending(key(), &"ho-1".into());
-        other.handoff = "ho-2".into();
+    fn a_history_that_does_not_mention_the_handoff_gives_no_receipt() {
+        let other = Journal::new(key()).pending("ho-2".into());
         let result = now_or_never(commit(&Memory::default(), other));
         assert_eq!(result, Err(CommitError::NotRecorded("ho-2".into())));
     }

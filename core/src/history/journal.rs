@@ -19,6 +19,8 @@ pub struct Journal {
     /// Sequence number of `unstored[0]`.
     first_seq: u64,
     unstored: VecDeque<Event>,
+    /// The handoff whose steps were recorded last: it may be with the store already when its commit comes.
+    handoff: Option<HandoffId>,
     dropped: u64,
 }
 
@@ -29,6 +31,7 @@ impl Journal {
             key,
             first_seq: 0,
             unstored: VecDeque::new(),
+            handoff: None,
             dropped: 0,
         }
     }
@@ -40,6 +43,9 @@ impl Journal {
         if full && is_droppable(&event.kind) {
             self.dropped += 1;
         } else {
+            if let Kind::Handoff(step) = &event.kind {
+                self.handoff = Some(step.id.clone());
+            }
             self.unstored.push_back(event);
         }
     }
@@ -54,6 +60,7 @@ impl Journal {
     /// Everything a commit of `handoff` has to make durable.
     pub fn pending(&self, handoff: HandoffId) -> Pending {
         Pending {
+            recorded: self.handoff.as_ref() == Some(&handoff),
             key: self.key,
             handoff,
             first_seq: self.first_seq,
@@ -146,6 +153,16 @@ mod tests {
         let pending = journal.pending("ho-1".into());
         assert_eq!((pending.first_seq, pending.events.len()), (1, 2));
         assert_eq!(pending.key, journal.key());
+    }
+
+    #[test]
+    fn a_handoff_that_waited_for_the_agents_last_words_is_recorded_though_stored_already() {
+        let mut journal = journal();
+        journal.record(handoff());
+        journal.stored(1);
+        let pending = journal.pending("ho-1".into());
+        assert!(pending.recorded && pending.events.is_empty());
+        assert!(!journal.pending("ho-2".into()).recorded);
     }
 
     #[test]

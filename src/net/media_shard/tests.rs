@@ -8,6 +8,8 @@ use tokio::time::timeout;
 use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
+use baton_core::agent::MessageKind;
+
 use super::*;
 
 const SOON: Duration = Duration::from_secs(5);

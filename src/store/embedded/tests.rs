@@ -196,6 +196,19 @@ async fn a_durable_append_survives_a_power_loss_with_all_before_it() {
 }
 
 #[tokio::test]
+async fn a_durable_append_of_nothing_makes_durable_what_came_before() {
+    let (_, clock) = clock_at(5);
+    let [key] = keys();
+    let disk = DiskHandle::default();
+    let store = disk.open(Arc::clone(&clock));
+    append(&store, key, 0, Durability::Buffered).await;
+    let nothing = store.append(key, 1, Vec::new(), Durability::Durable);
+    assert_eq!(nothing.await, Ok(()));
+    let survivor = disk.after_power_loss().open(clock);
+    assert_eq!(texts(&survivor, key).await, ["turn 0"]);
+}
+
+#[tokio::test]
 async fn a_killed_process_leaves_a_file_that_opens() {
     let dir = tempfile::tempdir().unwrap();
     let copy = tempfile::tempdir().unwrap();
