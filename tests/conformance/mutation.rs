@@ -91,6 +91,7 @@ fn no_damage_panics_and_what_is_fit_stays_the_same() {
     let mut dice = Dice(0xba70_0000_0000_0001);
     let (mut fit, mut faulty, mut unreadable) = (0, 0, 0);
     for round in 0..MUTATIONS {
+        let turn = round / corpus.len() % 4;
         let mut octets = corpus[round % corpus.len()].to_vec();
         mutate(&mut octets, &mut dice);
         match Message::parse(&Bytes::from(octets)) {
@@ -98,7 +99,7 @@ fn no_damage_panics_and_what_is_fit_stays_the_same() {
                 read_everything(&message);
                 if message.validate().is_ok() {
                     fit += 1;
-                    match round % 4 {
+                    match turn {
                         0 => same_when_read_again(&message),
                         1 => same_when_built_again(&message),
                         _ => {}
@@ -106,7 +107,7 @@ fn no_damage_panics_and_what_is_fit_stays_the_same() {
                 } else {
                     faulty += 1;
                 }
-                if let (2, Message::Request(request)) = (round % 4, &message) {
+                if let (2, Message::Request(request)) = (turn, &message) {
                     can_be_answered(request);
                 }
             }
