@@ -115,7 +115,8 @@ pub enum DialogEvent {
         /// Reason header, if any.
         reason: Option<String>,
     },
-    /// UAS: our 2xx was acknowledged. A late offer's answer is in the body.
+    /// UAS: our 2xx was acknowledged. A late offer's answer is in the body. Told once for the INVITE; for a re-INVITE only
+    /// when its ACK brings an answer.
     Acknowledged {
         /// The ACK's body; empty as a rule.
         body: Bytes,
@@ -276,7 +277,8 @@ pub enum Command {
         /// More to come, or the last.
         state: NotifyState,
     },
-    /// UAC: give the ringing call up.
+    /// UAC: give the ringing call up. It ends with [`DialogEvent::Refused`], 487 as a rule, or, when a 2xx crossed the
+    /// CANCEL and was hung up at once, with [`DialogEvent::ByeAnswered`].
     Cancel,
     /// End the call. Before the ACK came it is held back until the ACK or the end of the wait for it (§15).
     Bye {
