@@ -22,7 +22,7 @@ use crate::vocab::audio::WIRE_FRAME;
 use crate::vocab::{PTIME, SampleRate};
 
 /// Agent samples resampled at a time: bounds the scratch memory whatever the agent pushes.
-const CHUNK: usize = 960;
+const CHUNK: usize = 480;
 
 /// What the two ends agreed on.
 #[derive(Debug, Clone, Copy)]

@@ -17,7 +17,7 @@ const WAITING: usize = 1024;
 /// Frames without agent audio that end a turn: a slow agent's sentences are not torn apart.
 const TURN_HANGOVER: u32 = 10;
 /// Octets reserved from the start, and kept when a long turn has drained.
-const USUAL: usize = 4_000;
+const USUAL: usize = 1_600;
 
 /// What became of the agent's audio.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -28,7 +28,7 @@ use crate::vocab::SampleRate;
 use crate::vocab::audio::WIRE_FRAME;
 
 /// Events not yet taken; the oldest goes first, it is stale by then.
-const EVENTS: usize = 64;
+const EVENTS: usize = 16;
 /// Static payload type of comfort noise (RFC 3551 §6).
 const COMFORT_NOISE: u8 = 13;
 /// Frames whose loudest is [`Uplink::level_dbfs`]: a second.

@@ -15,10 +15,10 @@ const KEEP: f32 = 0.95;
 /// Share of filled holes below which waiting is not worth it.
 const WORTHWHILE: f32 = 0.1;
 /// Share of the filled holes that the wait covers.
-const COVER: f32 = 0.97;
+const COVER: f32 = 0.99;
 /// Before anything is known: a neighbour that overtook within one packet's time is waited for.
 const PRIOR_WEIGHT: f32 = 0.25;
-const PRIOR_STEP: usize = 3;
+const PRIOR_STEP: usize = 2;
 
 /// The memory of one call's holes.
 #[derive(Debug, Clone)]
@@ -68,7 +68,7 @@ impl Reordering {
         for (step, share) in (1_u32..).zip(self.came) {
             covered += share;
             if covered >= COVER * filled {
-                return (STEP * step).min(self.bound);
+                return (STEP * (step + 1)).min(self.bound);
             }
         }
         self.bound
@@ -115,12 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn reordering_is_waited_for_as_long_as_it_was_seen_to_take() {
+    fn reordering_is_waited_for_as_long_as_it_was_seen_to_take_and_a_step_more() {
         let mut reordering = Reordering::new(MS(80));
         for n in 0..60 {
             reordering.filled(MS(25 + n % 15));
         }
-        assert_eq!(reordering.wait(), MS(40));
+        assert_eq!(reordering.wait(), MS(45));
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
             reordering.given_up();
             reordering.came_too_late(MS(33));
         }
-        assert_eq!(reordering.wait(), MS(35));
+        assert_eq!(reordering.wait(), MS(40));
     }
 
     #[test]

@@ -260,11 +260,7 @@ fn a_second_of_stall_and_its_burst_lose_nothing() {
         })
     });
     let call = Call::run(&arrivals);
-    assert_eq!(
-        call.genuine().len(),
-        399,
-        "one packet is merged with what was made up"
-    );
+    assert_eq!(call.genuine().len(), 400, "in speech it is waited for");
     assert_eq!(call.uplink.stats().lost, 0);
     let (last, arrival) = (call.heard.last().unwrap(), arrivals.last().unwrap());
     assert_eq!(last.us, arrival.us);
@@ -300,7 +296,7 @@ fn silence_suppression_keeps_time_and_loses_nothing() {
             .saturating_sub(u64::try_from(heard.at.as_micros()).unwrap() + 20_000)
     });
     assert!(
-        late.max().unwrap() <= 360_000,
+        late.max().unwrap() <= 1_060_000,
         "loud to the last, so the patience of speech holds"
     );
 }
