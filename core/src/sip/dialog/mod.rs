@@ -172,7 +172,7 @@ impl Dialog {
         }
     }
 
-    /// Takes note of a request's CSeq (§12.2.2).
+    /// Takes note of a request's `CSeq` (§12.2.2).
     ///
     /// * returns `false` when it is out of order and must be answered 500. A BYE may repeat a number: ending a
     ///   call is never wrong, and simple peers count badly.
@@ -272,7 +272,7 @@ pub struct NewDialog {
     pub remote: String,
     /// Request-URI.
     pub target: String,
-    /// CSeq of the INVITE.
+    /// `CSeq` of the INVITE.
     pub cseq: u32,
 }
 

@@ -136,12 +136,12 @@ pub enum Transferee {
     Asked {
         /// The REFER itself.
         refer: Box<Unanswered>,
-        /// CSeq of the REFER: the subscription's id.
+        /// `CSeq` of the REFER: the subscription's id.
         cseq: u32,
     },
     /// It was accepted: NOTIFYs may be sent.
     Subscribed {
-        /// CSeq of the REFER.
+        /// `CSeq` of the REFER.
         cseq: u32,
     },
 }

@@ -73,6 +73,6 @@ mod tests {
         ] {
             assert_eq!(parse(text.as_bytes()), None, "{text:?}");
         }
-        assert_eq!(parse(&[0xff; 70_000]), None);
+        assert_eq!(parse(&vec![0xff; 70_000]), None);
     }
 }

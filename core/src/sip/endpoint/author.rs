@@ -132,8 +132,8 @@ impl Author {
         (via, branch)
     }
 
-    /// A request in a dialog, with the next CSeq (§12.2.1.1).
-    pub(super) fn in_dialog(&mut self, dialog: &mut Dialog, method: Method) -> Draft {
+    /// A request in a dialog, with the next `CSeq` (§12.2.1.1).
+    pub(super) fn in_dialog(&mut self, dialog: &mut Dialog, method: &Method) -> Draft {
         let cseq = dialog.next_cseq();
         let contact = dialog.contact().to_owned();
         let mut draft = self.draft(dialog, method, cseq);
@@ -146,10 +146,10 @@ impl Author {
 
     /// The ACK of a 2xx: a request of its own, with the INVITE's number (§13.2.2.4).
     pub(super) fn ack(&mut self, dialog: &Dialog, cseq: u32) -> Draft {
-        self.draft(dialog, Method::Ack, cseq)
+        self.draft(dialog, &Method::Ack, cseq)
     }
 
-    fn draft(&mut self, dialog: &Dialog, method: Method, cseq: u32) -> Draft {
+    fn draft(&mut self, dialog: &Dialog, method: &Method, cseq: u32) -> Draft {
         let path = dialog.path();
         let (via, branch) = self.via(&path.flow);
         let mut builder =
@@ -173,7 +173,7 @@ impl Author {
 
     /// An INVITE that starts a call; its dialog is not one yet, but knows the same things.
     pub(super) fn invite(&mut self, dialog: &mut Dialog, flow: Flow) -> Draft {
-        let mut draft = self.in_dialog(dialog, Method::Invite);
+        let mut draft = self.in_dialog(dialog, &Method::Invite);
         draft.ways = (flow, None);
         draft.builder = draft.builder.header(Name::Allow, ALLOW);
         draft
@@ -197,16 +197,16 @@ impl Author {
 /// The ACK of a 3xx-6xx, hop by hop, made of the INVITE itself (§17.1.1.3).
 pub(super) fn ack_of_refusal(invite: &Request, response: &Response) -> Bytes {
     let to = response.headers().get(Name::To).unwrap_or_default();
-    hop_by_hop(invite, Method::Ack, to).map_or_else(|_| Bytes::new(), |ack| ack.to_bytes())
+    hop_by_hop(invite, &Method::Ack, to).map_or_else(|_| Bytes::new(), |ack| ack.to_bytes())
 }
 
 /// The CANCEL of an INVITE (§9.1).
 pub(super) fn cancel(invite: &Request) -> Result<Request, BuildError> {
     let to = invite.headers().get(Name::To).unwrap_or_default();
-    hop_by_hop(invite, Method::Cancel, to)
+    hop_by_hop(invite, &Method::Cancel, to)
 }
 
-fn hop_by_hop(invite: &Request, method: Method, to: &str) -> Result<Request, BuildError> {
+fn hop_by_hop(invite: &Request, method: &Method, to: &str) -> Result<Request, BuildError> {
     let headers = invite.headers();
     let text = |name| headers.get(name).unwrap_or_default();
     let cseq = headers.cseq().map_or(0, |cseq| cseq.number);

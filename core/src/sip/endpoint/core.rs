@@ -201,7 +201,7 @@ impl Core {
             branch,
             cseq,
             ways,
-        } = self.author.in_dialog(dialog, method);
+        } = self.author.in_dialog(dialog, &method);
         let request = more(builder).build()?;
         let origin = Origin {
             owner,

@@ -27,17 +27,20 @@ impl Endpoint {
     }
 
     fn handle_request(&mut self, now: Instant, flow: Flow, request: Request) {
-        if request.headers().via().is_err() {
-            self.core.layer.counters.malformed += 1; // nowhere to answer to
-            return;
-        }
         if let Err(fault) = request.validate() {
             self.core.layer.counters.malformed += 1;
+            if request.headers().via().is_err() {
+                return; // nowhere to answer to
+            }
             return self
                 .core
                 .refuse_with(&request, &flow, fault.status(), |response| {
                     response.reason(&fault.reason())
                 });
+        }
+        if *request.method() == Method::Options && !is_in_dialog(&request) {
+            // The commonest request of all is never remembered, so there is nothing to look for.
+            return self.handle_ping(&request, &flow);
         }
         let is_ack = *request.method() == Method::Ack;
         match self.core.layer.match_request(now, &request, is_ack) {
@@ -116,35 +119,36 @@ impl Endpoint {
     /// A request outside any dialog.
     fn handle_outside(&mut self, incoming: Incoming) {
         let (request, flow) = (&incoming.request, &incoming.flow);
-        let trunk = self.trunks.name_of(flow.remote.ip());
-        if trunk.is_none() && *request.method() != Method::Options {
+        let Some(trunk) = self.trunks.name_of(flow.remote.ip()) else {
             self.core.layer.counters.strangers += 1;
             return self.core.refuse(request, flow, 403);
-        }
-        let trunk = trunk.unwrap_or_default().to_owned();
-        let merge = MergeKey::of(request).filter(|_| *request.method() == Method::Invite);
+        };
+        let trunk = trunk.to_owned();
+        let is_invite = *request.method() == Method::Invite;
+        let merge = is_invite.then(|| MergeKey::of(request)).flatten();
         if merge
             .as_ref()
             .is_some_and(|key| self.core.layer.is_merged(key))
         {
             return self.core.refuse(request, flow, 482);
         }
-        let checked = screen::request_uri(request.uri())
-            .and_then(|()| screen::extensions(request))
-            .and_then(|()| screen::content(request));
-        if let Err(refusal) = checked {
+        if let Err(refusal) = screen::outside(request) {
             return self.core.refuse_for(request, flow, &refusal);
         }
-        match request.method() {
-            Method::Invite => self.handle_invite(incoming, merge, trunk),
-            Method::Options => self.handle_options(request, flow),
-            // A transfer of nothing: nobody is on the line.
-            Method::Refer => self.core.refuse(request, flow, 603),
-            _ => self.core.refuse(request, flow, 481),
+        if is_invite {
+            self.handle_invite(incoming, merge, trunk);
+        } else if *request.method() == Method::Refer {
+            self.core.refuse(request, flow, 603); // a transfer of nothing: nobody is on the line
+        } else {
+            self.core.refuse(request, flow, 481);
         }
     }
 
-    fn handle_options(&mut self, request: &Request, flow: &Flow) {
+    /// OPTIONS outside any dialog: how trunks ask whether we live, which strangers may ask too (§11.2).
+    fn handle_ping(&mut self, request: &Request, flow: &Flow) {
+        if let Err(refusal) = screen::answerable(request).and_then(|()| screen::outside(request)) {
+            return self.core.refuse_for(request, flow, &refusal);
+        }
         if let Some(retry_after) = self.unready() {
             return self.core.refuse_overloaded(request, flow, &retry_after);
         }
@@ -254,6 +258,10 @@ impl Endpoint {
             }
         }
     }
+}
+
+fn is_in_dialog(request: &Request) -> bool {
+    request.headers().to().is_ok_and(|to| to.tag().is_some())
 }
 
 /// What a call wants to know of an INVITE.

@@ -95,8 +95,15 @@ pub(super) fn answerable(request: &Request) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Everything that can be asked of a request outside a dialog, in the order of §8.2.2 and §8.2.3.
+pub(super) fn outside(request: &Request) -> Result<(), Refusal> {
+    request_uri(request.uri())?;
+    extensions(request)?;
+    content(request)
+}
+
 /// §8.2.2.1: an address of a kind we can be. Any host is ours; a trunk may dial a bare number.
-pub(super) fn request_uri(uri: &str) -> Result<(), Refusal> {
+fn request_uri(uri: &str) -> Result<(), Refusal> {
     let scheme = uri.split(':').next().unwrap_or_default();
     let ours = ["sip", "sips", "tel"]
         .iter()

@@ -2,7 +2,7 @@
 //! one has, so it reads and sends alike.
 
 use super::headers::{Field, Headers, Span};
-use super::lex::{is_token, split_outside};
+use super::lex::{has_line_end, is_token, split_outside};
 use super::limits;
 use super::method::Method;
 use super::name::Name;
@@ -86,7 +86,7 @@ impl Lines {
         if known == Some(Name::ContentLength) {
             return; // counted when the body is known
         }
-        if value.contains(['\r', '\n', '\0']) {
+        if has_line_end(value) {
             return self.fail(BuildError::LineEnd(name.into()));
         }
         self.push(known, name, value.as_bytes());
@@ -274,7 +274,7 @@ impl<'r> ResponseBuilder<'r> {
     /// Another phrase than the usual one.
     #[must_use]
     pub fn reason(mut self, reason: &str) -> Self {
-        if reason.contains(['\r', '\n', '\0']) {
+        if has_line_end(reason) {
             self.lines.fail(BuildError::StartLine(reason.into()));
         }
         self.reason = Some(reason.into());

@@ -64,6 +64,12 @@ impl Headers {
         self.fields.is_empty()
     }
 
+    /// How many field lines of that name there are.
+    pub fn count(&self, name: Name) -> usize {
+        let is_it = |field: &&Field| field.known == Some(name);
+        self.fields.iter().filter(is_it).count()
+    }
+
     /// The first field of that name: its whole value, unfolded, without white space at its ends.
     pub fn get(&self, name: Name) -> Option<&str> {
         self.all(name).next()
@@ -94,9 +100,11 @@ impl Headers {
         match Name::new(name) {
             Some(known) => self.get(known),
             None => self
+                .fields
                 .iter()
-                .find(|(written, _)| written.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value),
+                .filter(|field| field.known.is_none())
+                .find(|field| self.shown(field.name).eq_ignore_ascii_case(name.as_bytes()))
+                .map(|field| self.text(field.value)),
         }
     }
 
@@ -223,8 +231,12 @@ impl Headers {
 
     /// What a span shows. It was valid UTF-8 when the span was made.
     pub(super) fn text(&self, span: Span) -> &str {
-        let octets = self.text.get(span.range()).unwrap_or_default();
-        std::str::from_utf8(octets).unwrap_or_default()
+        std::str::from_utf8(self.shown(span)).unwrap_or_default()
+    }
+
+    /// [`Headers::text`] without making sure of it once more.
+    fn shown(&self, span: Span) -> &[u8] {
+        self.text.get(span.range()).unwrap_or_default()
     }
 
     /// What a span holds.

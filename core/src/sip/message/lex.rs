@@ -19,6 +19,19 @@ const fn token_table() -> [bool; 256] {
     table
 }
 
+/// Octets a URI may hold; those above ASCII are not legal, but harmless.
+const URI: [bool; 256] = uri_table();
+
+const fn uri_table() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        table[octet] = octet > 0x20 && !matches!(octet, 0x22 | 0x3c | 0x3e | 0x7f); // " < > DEL
+        octet += 1;
+    }
+    table
+}
+
 /// Is this octet allowed in a token?
 pub(super) const fn is_token_octet(octet: u8) -> bool {
     TOKEN[octet as usize]
@@ -29,6 +42,11 @@ pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_octet)
 }
 
+/// Octets that may stand in a URI as far as its surroundings go: no white space, control, quote or bracket.
+pub(super) const fn is_uri_octet(octet: u8) -> bool {
+    URI[octet as usize]
+}
+
 /// White space that may stand between tokens once lines are unfolded.
 pub(super) const fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t')
@@ -36,7 +54,15 @@ pub(super) const fn is_space(c: char) -> bool {
 
 /// Without white space at either end.
 pub(super) fn trim(text: &str) -> &str {
-    text.trim_matches(is_space)
+    let octets = text.as_bytes();
+    let is_dark = |octet: &u8| !matches!(octet, b' ' | b'\t');
+    match (
+        octets.iter().position(is_dark),
+        octets.iter().rposition(is_dark),
+    ) {
+        (Some(first), Some(last)) => &text[first..=last],
+        _ => "",
+    }
 }
 
 /// Where `separator` first stands outside quoted strings and angle brackets. What an unbalanced quote or
@@ -88,6 +114,46 @@ pub(super) fn quoted_string(text: &str) -> Option<&str> {
         octet == b'"'
     })?;
     Some(&text[..=close])
+}
+
+/// Where the next line feed stands, eight octets at a time: much of the time of reading a message is spent here.
+pub(super) fn find_line_feed(octets: &[u8], from: usize) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    const FEEDS: u64 = u64::from_le_bytes([b'\n'; 8]);
+    let mut rest = octets.get(from..)?;
+    let mut at = from;
+    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
+        // The lowest octet that is a line feed is the lowest that is zero here.
+        let word = u64::from_le_bytes(*word) ^ FEEDS;
+        let zeros = word.wrapping_sub(ONES) & !word & HIGHS;
+        if zeros != 0 {
+            return Some(at + (zeros.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+        rest = tail;
+    }
+    rest.iter().position(|o| *o == b'\n').map(|i| at + i)
+}
+
+/// How many of these octets are carriage returns. Counted in octets by short runs, which compiles to vector
+/// instructions.
+pub(super) fn count_returns(octets: &[u8]) -> usize {
+    let run = |run: &[u8]| run.iter().map(|o| u8::from(*o == b'\r')).sum::<u8>();
+    octets
+        .chunks(128)
+        .map(|octets| usize::from(run(octets)))
+        .sum()
+}
+
+/// CR, LF or NUL: what would end a line, or the text, at the far end. No early exit, as in [`count_returns`].
+pub(super) fn has_line_end(text: &str) -> bool {
+    let run = |run: &[u8]| {
+        run.iter().fold(0, |found, &o| {
+            found | u8::from(o == b'\r') | u8::from(o == b'\n') | u8::from(o == 0)
+        })
+    };
+    text.as_bytes().chunks(128).any(|octets| run(octets) != 0)
 }
 
 /// Takes quotes and the escapes inside them away; anything else is returned as it is.
@@ -157,6 +223,46 @@ mod tests {
         assert_eq!(unquote("\""), "\"");
         assert_eq!(unquote("\"\""), "");
         assert_eq!(unquote("\"é\\é\""), "éé");
+    }
+
+    #[test]
+    fn the_next_line_feed_is_found_wherever_it_stands() {
+        for length in 0..40 {
+            let mut octets = vec![0x8a_u8; length];
+            assert_eq!(find_line_feed(&octets, 0), None);
+            for at in (0..length).rev() {
+                octets[at] = b'\n';
+                for from in 0..=length {
+                    let expected = (from.max(at)..length).next();
+                    assert_eq!(
+                        find_line_feed(&octets, from),
+                        expected,
+                        "{length} {at} {from}"
+                    );
+                }
+            }
+        }
+        assert_eq!(find_line_feed(b"\x0b\n", 0), Some(1));
+        assert_eq!(find_line_feed(b"a", 5), None);
+    }
+
+    #[test]
+    fn line_ends_are_found_anywhere() {
+        for evil in [
+            "\r",
+            "\n",
+            "\0",
+            "a\rb",
+            "a long enough text to fill a vector\n",
+            "\0é",
+        ] {
+            assert!(has_line_end(evil), "{evil:?}");
+        }
+        assert!(!has_line_end("") && !has_line_end("plain \t é text \u{2028}"));
+        for length in [0, 1, 127, 128, 129, 1000] {
+            assert_eq!(count_returns(&vec![b'\r'; length]), length);
+            assert_eq!(count_returns(&vec![b'\n'; length]), 0);
+        }
     }
 
     #[test]

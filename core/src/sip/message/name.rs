@@ -120,7 +120,10 @@ impl Name {
         let &(start, end) = BY_LETTER.get(usize::from(letter))?;
         ALL[start..end]
             .iter()
-            .find(|(_, known)| known.len() == text.len() && known.eq_ignore_ascii_case(text))
+            .find(|(_, known)| {
+                // Most peers write the canonical spelling, which is the cheaper comparison.
+                known.len() == text.len() && (*known == text || known.eq_ignore_ascii_case(text))
+            })
             .map(|(name, _)| *name)
     }
 

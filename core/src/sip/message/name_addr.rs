@@ -1,6 +1,6 @@
 //! From, To, Contact, Route and their kin: a display name, a URI, parameters (RFC 3261 §20.10).
 
-use super::lex::{find_outside, is_space, quoted_string, trim, unquote};
+use super::lex::{find_outside, is_space, is_uri_octet, quoted_string, trim, unquote};
 use super::params::Params;
 use std::borrow::Cow;
 
@@ -40,7 +40,8 @@ impl<'a> NameAddr<'a> {
         };
         let (uri, params) = (trim(uri), trim(params));
         let params = (params.is_empty() || params.starts_with(';')).then(|| Params::new(params))?;
-        let one = find_outside(params.as_str(), b',').is_none() && params.count("tag") <= 1;
+        let one = params.as_str().is_empty()
+            || (find_outside(params.as_str(), b',').is_none() && params.count("tag") <= 1);
         (one && is_uri_text(uri, rest.is_some())).then_some(Self {
             display,
             uri,
@@ -79,9 +80,9 @@ fn is_plain_display(text: &str) -> bool {
 /// No white space, no control, nothing that delimits; commas only where brackets protect them.
 fn is_uri_text(uri: &str, bracketed: bool) -> bool {
     uri.contains(':')
-        && uri.chars().all(|c| {
-            c > ' ' && c != '\x7f' && !matches!(c, '<' | '>' | '"') && (bracketed || c != ',')
-        })
+        && uri
+            .bytes()
+            .all(|o| is_uri_octet(o) && (bracketed || o != b','))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use super::error::{Fault, ParseError};
 use super::headers::{Field, Headers, Span};
-use super::lex::{is_space, is_token, is_token_octet, trim};
+use super::lex::{count_returns, find_line_feed, is_space, is_token, is_token_octet, trim};
 use super::limits;
 use super::method::Method;
 use super::name::Name;
@@ -68,23 +68,27 @@ impl<'a> Scan<'a> {
             head_end: text.len(),
             fault: None,
         };
+        let octets = text.as_bytes();
         let mut at = scan.first_line();
+        let mut returns = usize::from(scan.start_line.len() + 2 == at);
         loop {
-            let Some(length) = text[at..].find('\n') else {
+            let Some(feed) = find_line_feed(octets, at) else {
                 // No empty line: what is left may be half a header, so it is not read.
                 scan.fault(Fault::Truncated);
                 break;
             };
-            let next = at + length + 1;
-            let line = &text[at..next - 1];
-            let line = line.strip_suffix('\r').unwrap_or(line);
-            if line.is_empty() {
-                scan.head_end = next;
+            let has_return = feed > at && octets[feed - 1] == b'\r';
+            returns += usize::from(has_return);
+            let end = feed - usize::from(has_return);
+            if end == at {
+                scan.head_end = feed + 1;
                 break;
             }
-            scan.line(at, line);
-            at = next;
+            scan.line(at, &octets[at..end]);
+            at = feed + 1;
         }
+        // A carriage return that ends no line is blanked like a fold, lest someone take it for a line end.
+        scan.folded |= count_returns(&octets[..scan.head_end]) != returns;
         scan
     }
 
@@ -93,7 +97,7 @@ impl<'a> Scan<'a> {
     }
 
     fn first_line(&mut self) -> usize {
-        let end = self.text.find('\n').unwrap_or(self.text.len());
+        let end = find_line_feed(self.text.as_bytes(), 0).unwrap_or(self.text.len());
         let line = &self.text[..end];
         self.start_line = line.strip_suffix('\r').unwrap_or(line);
         if line.len() > limits::START_LINE {
@@ -102,8 +106,9 @@ impl<'a> Scan<'a> {
         (end + 1).min(self.text.len())
     }
 
-    fn line(&mut self, at: usize, line: &str) {
-        if line.starts_with(is_space) {
+    fn line(&mut self, at: usize, line: &[u8]) {
+        let is_space = |i: usize| matches!(line.get(i), Some(b' ' | b'\t'));
+        if is_space(0) {
             return self.continuation(at + line.len());
         }
         self.open = None;
@@ -113,26 +118,28 @@ impl<'a> Scan<'a> {
         if self.fields.len() == limits::HEADERS {
             return self.fault(Fault::TooManyHeaders);
         }
-        let name_len = line
-            .bytes()
-            .position(|b| !is_token_octet(b))
-            .unwrap_or(line.len());
-        let (name, rest) = line.split_at(name_len);
-        let Some(value) = rest.trim_start_matches(is_space).strip_prefix(':') else {
-            return self.fault(Fault::HeaderLine);
-        };
-        if name.is_empty() {
+        let is_name = |octet: &u8| is_token_octet(*octet);
+        let name_len = line.iter().position(|o| !is_name(o)).unwrap_or(line.len());
+        let mut start = name_len;
+        while is_space(start) {
+            start += 1;
+        }
+        if name_len == 0 || line.get(start) != Some(&b':') {
             return self.fault(Fault::HeaderLine);
         }
-        let start = at + line.len() - value.trim_start_matches(is_space).len();
-        let end = start.max(at + line.trim_end_matches(is_space).len());
+        start += 1;
+        while is_space(start) {
+            start += 1;
+        }
+        let mut end = line.len();
+        while end > start && is_space(end - 1) {
+            end -= 1;
+        }
         self.open = Some(self.fields.len());
-        // A bare CR is no line end; it is blanked like a fold.
-        self.folded |= value.contains('\r');
         self.fields.push(Field {
-            known: Name::new(name),
+            known: Name::new(&self.text[at..at + name_len]),
             name: Span::new(at, at + name_len),
-            value: Span::new(start, end),
+            value: Span::new(at + start, at + end),
         });
     }
 
@@ -191,11 +198,13 @@ fn finish(wire: &Bytes, text: Bytes, scan: Scan<'_>) -> Result<Message, ParseErr
 fn body_end(headers: &Headers, head_end: usize, fault: &mut Option<Fault>) -> usize {
     let there = headers.wire.len();
     let mut lengths = headers.all(Name::ContentLength);
-    let first = lengths.next();
-    let agree = lengths.all(|other| Some(other) == first);
-    match headers.content_length() {
-        Ok(None) => there,
-        Ok(Some(length)) if agree && length <= there - head_end => head_end + length,
+    let Some(first) = lengths.next() else {
+        return there;
+    };
+    let agree = lengths.all(|other| other == first);
+    let is_number = first.bytes().all(|o| o.is_ascii_digit()); // parse would take a sign
+    match first.parse::<usize>() {
+        Ok(length) if agree && is_number && length <= there - head_end => head_end + length,
         _ => {
             fault.get_or_insert(Fault::ContentLength);
             there
@@ -232,7 +241,7 @@ impl StartLine {
         }
         check(version);
         let words = tidy.len() == rest.len() && is_token(method) && !uri.is_empty();
-        if !words || uri.contains(|c: char| c <= ' ' || c == '\x7f') {
+        if !words || uri.bytes().any(|o| o <= b' ' || o == 0x7f) {
             fault.get_or_insert(Fault::StartLine);
         }
         let start = method.len() + 1;

@@ -3,7 +3,7 @@
 pub use super::escape::{
     escape_header_value, escape_param, escape_user, unescape, unescape_octets,
 };
-use super::lex::trim;
+use super::lex::{has_line_end, is_uri_octet, trim};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -66,49 +66,32 @@ impl Uri {
     /// # Errors
     /// See [`UriError`]; peers that send such a URI get 400, or 416 for a scheme we do not speak.
     pub fn parse(text: &str) -> Result<Self, UriError> {
-        let (scheme, rest) = text.split_once(':').ok_or(UriError::Scheme)?;
-        if !is_scheme(scheme) {
-            return Err(UriError::Scheme);
+        let (scheme, rest) = split_scheme(text)?;
+        if !is_sip(scheme) {
+            return Ok(Self::parse_opaque(scheme, rest));
         }
-        if text
-            .chars()
-            .any(|c| c <= ' ' || matches!(c, '\x7f' | '<' | '>' | '"'))
-        {
-            return Err(UriError::Character);
-        }
-        if is_sip(scheme) {
-            Self::parse_sip(scheme, rest)
-        } else {
-            Ok(Self::parse_opaque(scheme, rest))
-        }
-    }
-
-    /// `[user[:password]@]host[:port][;params][?headers]`. The first `@` ends the user part, because the user
-    /// part may hold `;` and `?` but no `@` (RFC 4475 §3.1.1.9).
-    fn parse_sip(scheme: &str, rest: &str) -> Result<Self, UriError> {
-        let (user, password, rest) = match rest.split_once('@') {
-            Some((userinfo, rest)) => match userinfo.split_once(':') {
-                Some((user, password)) => (Some(user), Some(password), rest),
-                None => (Some(userinfo), None, rest),
-            },
-            None => (None, None, rest),
-        };
-        let end = rest.find([';', '?']).unwrap_or(rest.len());
-        let (host_port, rest) = rest.split_at(end);
-        let (host, port) = split_host_port(host_port).ok_or_else(|| host_or_port(host_port))?;
-        let (params, headers) = match rest.split_once('?') {
-            Some((params, headers)) => (params, Some(headers)),
-            None => (rest, None),
-        };
+        let parts = Parts::split(rest)?;
         Ok(Self {
             scheme: scheme.into(),
-            user: user.map(Into::into),
-            password: password.map(Into::into),
-            host: host.into(),
-            port,
-            params: pairs(params.strip_prefix(';'), ';'),
-            headers: pairs(headers, '&'),
+            user: parts.user.map(Into::into),
+            password: parts.password.map(Into::into),
+            host: parts.host.into(),
+            port: parts.port,
+            params: pairs(parts.params, ';'),
+            headers: pairs(parts.headers, '&'),
         })
+    }
+
+    /// Would [`Uri::parse`] read it? Without keeping anything.
+    ///
+    /// # Errors
+    /// As [`Uri::parse`].
+    pub fn check(text: &str) -> Result<(), UriError> {
+        let (scheme, rest) = split_scheme(text)?;
+        if is_sip(scheme) {
+            Parts::split(rest)?;
+        }
+        Ok(())
     }
 
     /// A number with parameters (`tel:+1555;phone-context=example.com`), or whatever another scheme means:
@@ -246,6 +229,58 @@ impl Uri {
     }
 }
 
+/// A scheme, and what follows its colon.
+fn split_scheme(text: &str) -> Result<(&str, &str), UriError> {
+    let (scheme, rest) = text.split_once(':').ok_or(UriError::Scheme)?;
+    if !is_scheme(scheme) {
+        return Err(UriError::Scheme);
+    }
+    if !rest.bytes().all(is_uri_octet) {
+        return Err(UriError::Character);
+    }
+    Ok((scheme, rest))
+}
+
+/// `[user[:password]@]host[:port][;params][?headers]` as written.
+struct Parts<'a> {
+    user: Option<&'a str>,
+    password: Option<&'a str>,
+    host: &'a str,
+    port: Option<u16>,
+    params: Option<&'a str>,
+    headers: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    /// The first `@` ends the user part, because the user part may hold `;` and `?` but no `@`
+    /// (RFC 4475 §3.1.1.9).
+    fn split(rest: &'a str) -> Result<Self, UriError> {
+        let (user, password, rest) = match rest.split_once('@') {
+            Some((userinfo, rest)) => match userinfo.split_once(':') {
+                Some((user, password)) => (Some(user), Some(password), rest),
+                None => (Some(userinfo), None, rest),
+            },
+            None => (None, None, rest),
+        };
+        let is_end = |octet: u8| matches!(octet, b';' | b'?');
+        let end = rest.bytes().position(is_end).unwrap_or(rest.len());
+        let (host_port, rest) = rest.split_at(end);
+        let (host, port) = split_host_port(host_port).ok_or_else(|| host_or_port(host_port))?;
+        let (params, headers) = match rest.split_once('?') {
+            Some((params, headers)) => (params, Some(headers)),
+            None => (rest, None),
+        };
+        Ok(Self {
+            user,
+            password,
+            host,
+            port,
+            params: params.strip_prefix(';'),
+            headers,
+        })
+    }
+}
+
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.scheme)?;
@@ -302,7 +337,7 @@ fn pairs(text: Option<&str>, separator: char) -> Vec<(String, Option<String>)> {
 }
 
 fn one_line(text: &str) -> Result<&str, UriError> {
-    if text.contains(['\r', '\n', '\0']) {
+    if has_line_end(text) {
         return Err(UriError::LineEnd);
     }
     Ok(text)
@@ -526,6 +561,7 @@ mod tests {
             ("sip:a@h:5060x", UriError::Port),
         ] {
             assert_eq!(Uri::parse(text), Err(error), "{text}");
+            assert_eq!(Uri::check(text), Err(error), "{text}");
         }
     }
 

@@ -21,10 +21,7 @@ const AT_MOST_ONCE: [Name; 5] = [
 
 /// Checks a request: what is wrong is what it is answered with.
 pub(super) fn request(method: &Method, uri: &str, headers: &Headers) -> Result<(), Fault> {
-    match Uri::parse(uri) {
-        Ok(_) => {}
-        Err(_) => return Err(Fault::RequestUri),
-    }
+    Uri::check(uri).map_err(|_| Fault::RequestUri)?;
     let cseq = common(headers)?;
     if cseq != *method {
         return Err(Fault::Method);
@@ -48,14 +45,14 @@ fn common(headers: &Headers) -> Result<Method, Fault> {
         return Err(Fault::Malformed(Name::Via));
     }
     for name in ONCE {
-        match headers.all(name).take(2).count() {
+        match headers.count(name) {
             0 => return Err(Fault::Missing(name)),
             1 => {}
             _ => return Err(Fault::Multiple(name)),
         }
     }
     for name in AT_MOST_ONCE {
-        if headers.all(name).nth(1).is_some() {
+        if headers.count(name) > 1 {
             return Err(Fault::Multiple(name));
         }
     }

@@ -15,11 +15,11 @@ pub struct ServerKey {
 impl ServerKey {
     /// The transaction a request belongs to; `None` when it lacks what the key is made of.
     pub fn of(request: &Request) -> Option<Self> {
-        let method = match request.method() {
-            Method::Ack => Method::Invite,
-            method => method.clone(),
-        };
-        Self::with_method(request, method)
+        let method = request.method();
+        if *method == Method::Ack {
+            return Self::with_method(request, Method::Invite);
+        }
+        Self::with_method(request, method.clone())
     }
 
     /// The INVITE that a CANCEL means (§9.2).
@@ -87,7 +87,7 @@ impl ClientKey {
     }
 }
 
-/// Finds merged requests: the same INVITE by two ways has two branches, but one From tag, Call-ID and CSeq (§8.2.2.2).
+/// Finds merged requests: the same INVITE by two ways has two branches, but one From tag, Call-ID and `CSeq` (§8.2.2.2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MergeKey(Box<str>);
 

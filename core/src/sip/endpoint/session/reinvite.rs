@@ -78,7 +78,7 @@ impl Session {
                 });
             }
             (Usage::Calling { .. } | Usage::HangingUp | Usage::Over { .. } | Usage::Gone, _) => {
-                core.answer(now, self.id, &incoming, 481, |response| response)
+                core.answer(now, self.id, &incoming, 481, |response| response);
             }
         }
     }

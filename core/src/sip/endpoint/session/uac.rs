@@ -53,12 +53,17 @@ impl Session {
 
     /// No final response: 408 or 503 stands for it, or 487 when we had cancelled.
     pub(super) fn handle_no_answer(&mut self, core: &mut Core, status: u16, reason: &str) {
-        let (status, reason) = match &self.usage {
+        let cancelled = !matches!(
+            self.usage,
             Usage::Calling {
                 cancel: Cancel::NotWanted,
                 ..
-            } => (status, reason),
-            _ => (487, "Request Terminated"),
+            }
+        );
+        let (status, reason) = if cancelled {
+            (487, "Request Terminated")
+        } else {
+            (status, reason)
         };
         self.usage = Usage::Gone;
         core.event(

@@ -15,7 +15,7 @@ use crate::sip::transaction::TransactionId;
 
 /// How often a provisional is said again: proxies give a ringing call up after three minutes of silence (timer C),
 /// so §13.3.1.1 wants one every minute.
-const RING_AGAIN: Duration = Duration::from_secs(60);
+const RING_AGAIN: Duration = Duration::from_mins(1);
 
 /// An INVITE that waits for its final response.
 #[derive(Debug)]
@@ -63,9 +63,10 @@ impl Offered {
 
 impl Session {
     fn offered_ref(&self) -> Result<&Offered, CommandError> {
-        match &self.usage {
-            Usage::Offered(offered) => Ok(offered),
-            _ => Err(CommandError::WrongState),
+        if let Usage::Offered(offered) = &self.usage {
+            Ok(offered)
+        } else {
+            Err(CommandError::WrongState)
         }
     }
 
@@ -182,16 +183,15 @@ impl Session {
         server: TransactionId,
         reason: Option<String>,
     ) {
-        match &self.usage {
-            Usage::Offered(offered) if offered.server == server => {
-                if self.terminate_offer(now, core).is_err() {
-                    core.layer.counters.malformed += 1;
-                }
-                self.usage = Usage::Gone;
-                core.event(self.id, DialogEvent::Cancelled { reason });
-            }
-            _ => self.cancel_reinvite(now, core, server),
+        let is_ours = matches!(&self.usage, Usage::Offered(offered) if offered.server == server);
+        if !is_ours {
+            return self.cancel_reinvite(now, core, server);
         }
+        if self.terminate_offer(now, core).is_err() {
+            core.layer.counters.malformed += 1;
+        }
+        self.usage = Usage::Gone;
+        core.event(self.id, DialogEvent::Cancelled { reason });
     }
 
     /// 487: the INVITE is taken back, by CANCEL or BYE.
@@ -212,11 +212,14 @@ impl Session {
         cseq: u32,
         body: &Bytes,
     ) {
-        match &self.usage {
-            Usage::Accepted { waiting, .. } if waiting.is_acknowledged_by(cseq) => {
-                self.confirm(now, core, body.clone());
-            }
-            _ => self.acknowledge_reinvite(now, core, cseq, body),
+        let is_first = matches!(
+            &self.usage,
+            Usage::Accepted { waiting, .. } if waiting.is_acknowledged_by(cseq)
+        );
+        if is_first {
+            self.confirm(now, core, body.clone());
+        } else {
+            self.acknowledge_reinvite(now, core, cseq, body);
         }
     }
 

@@ -7,9 +7,12 @@ use super::raw::{Raw, invite, outside, status, statuses, tag_of};
 use crate::sip::endpoint::{Command, DialogEvent};
 
 fn refused(events: &[DialogEvent]) -> Option<u16> {
-    events.iter().find_map(|event| match event {
-        DialogEvent::Refused { status, .. } => Some(*status),
-        _ => None,
+    events.iter().find_map(|event| {
+        if let DialogEvent::Refused { status, .. } = event {
+            Some(*status)
+        } else {
+            None
+        }
     })
 }
 

@@ -191,16 +191,16 @@ CSeq: 7 {method}
 
 /// The answer to a request of ours.
 pub(super) fn response(request: &str, status: &str, more: &str) -> String {
-    let copied: String = request
+    let copied: Vec<&str> = request
         .lines()
         .filter(|line| {
             ["Via:", "From:", "To:", "Call-ID:", "CSeq:"]
                 .iter()
                 .any(|name| line.starts_with(name))
         })
-        .map(|line| format!("{line}\n"))
         .collect();
+    let copied = copied.join("\n");
     let more = more.trim();
     let gap = if more.is_empty() { "" } else { "\n" };
-    format!("SIP/2.0 {status}\n{copied}{more}{gap}Content-Length: 0\n\n")
+    format!("SIP/2.0 {status}\n{copied}\n{more}{gap}Content-Length: 0\n\n")
 }

@@ -56,12 +56,16 @@ fn a_transfer_is_asked_accepted_and_its_progress_told() {
     let told: Vec<u16> = pair
         .dialog_events(End::Bob)
         .iter()
-        .filter_map(|event| match event {
-            DialogEvent::Notified {
+        .filter_map(|event| {
+            if let DialogEvent::Notified {
                 sipfrag: Some((status, _)),
                 ..
-            } => Some(*status),
-            _ => None,
+            } = event
+            {
+                Some(*status)
+            } else {
+                None
+            }
         })
         .collect();
     assert_eq!(told, [100, 200]);
