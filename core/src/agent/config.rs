@@ -8,6 +8,7 @@ use super::Dialect;
 use super::echo::Echo;
 use super::native::{self, Native};
 use super::scripted::{self, Scripted};
+use super::twilio_streams::{self, TwilioStreams};
 use crate::vocab::{Entropy, SampleRate};
 
 /// A language an agent speaks. A new one is a file in this folder, a variant here and a line in [`build`].
@@ -21,6 +22,8 @@ pub enum Kind {
     Echo,
     /// `baton.v1` over a WebSocket.
     Websocket,
+    /// Twilio Media Streams, we play Twilio: any bot written for it.
+    TwilioStreams,
 }
 
 /// One `[[agent]]`, as far as its dialect is concerned.
@@ -41,7 +44,7 @@ pub struct Config {
 }
 
 /// The dialect of one call with this agent; `entropy` makes the identifiers the dialect invents.
-pub fn build(config: &Config, _entropy: Entropy) -> Box<dyn Dialect> {
+pub fn build(config: &Config, entropy: Entropy) -> Box<dyn Dialect> {
     match config.kind {
         Kind::Scripted => Box::new(Scripted::new(config.script.clone())),
         Kind::Echo => Box::new(Echo),
@@ -50,6 +53,13 @@ pub fn build(config: &Config, _entropy: Entropy) -> Box<dyn Dialect> {
             api_key: config.api_key.clone(),
             sample_rate: config.sample_rate,
         })),
+        Kind::TwilioStreams => Box::new(TwilioStreams::new(
+            twilio_streams::Config {
+                url: config.url.clone(),
+                api_key: config.api_key.clone(),
+            },
+            entropy,
+        )),
     }
 }
 
@@ -79,5 +89,38 @@ impl From<String> for Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_the_configuration_makes_its_agent() {
+        for (kind, url) in [
+            ("scripted", None),
+            ("echo", None),
+            ("websocket", Some("wss://bot")),
+            ("twilio-streams", Some("wss://bot")),
+        ] {
+            let config = Config {
+                kind: serde_json::from_value(kind.into()).unwrap(),
+                url: "wss://bot".into(),
+                ..Config::default()
+            };
+            let agent = build(&config, Entropy::from_number(1));
+            assert_eq!(agent.link().map(|link| link.url).as_deref(), url, "{kind}");
+        }
+        assert!(serde_json::from_str::<Kind>("\"telepathy\"").is_err());
+    }
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        let config = Config {
+            api_key: Some("s3cret".to_owned().into()),
+            ..Config::default()
+        };
+        assert!(!format!("{config:?}").contains("s3cret"));
     }
 }

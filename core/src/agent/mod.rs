@@ -16,6 +16,7 @@ pub mod handoff_frame;
 pub mod native;
 pub mod prompts;
 pub mod scripted;
+pub mod twilio_streams;
 
 #[cfg(test)]
 pub(crate) mod ladder;

@@ -11,6 +11,8 @@
 //!                    HandingOff ──► (transferred) Stopped
 //! ```
 
+mod ear;
+
 use std::time::{Duration, Instant};
 
 use super::prompts::Prompt;
@@ -18,18 +20,17 @@ use super::{
     Audio, AudioFormat, Command, Dialect, Event, HandoffRequest, HandoffUpdate, LinkRequest,
     Message, Outbox, Role,
 };
-use crate::vocab::{SampleRate, Timers};
+use crate::vocab::Timers;
+use ear::Ear;
 
-/// Octets of a caller's turn that are played back: 10 s.
-const MAX_TURN: usize = 80_000;
-/// Octets kept of what came before speech was noticed: 300 ms. A detector needs a few frames to be sure.
-const PREROLL: usize = 2_400;
 /// Played back around the detector's edges, which sit inside soft consonants.
 const MARGIN: Duration = Duration::from_millis(100);
 /// Shorter sounds are coughs and clicks, not turns.
 const LEAST_TURN: Duration = Duration::from_millis(150);
 /// A mark that did not come this long after its audio must have ended will not come.
 const MARK_GRACE: Duration = Duration::from_secs(5);
+/// A handoff that nobody speaks of this long after it was announced will not happen.
+const UNHEARD_AFTER: Duration = Duration::from_secs(10);
 /// How long after a failed handoff another style may begin before we speak.
 const SORRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -90,7 +91,7 @@ enum Timer {
     Reply,
     /// The mark did not come back.
     Mark,
-    /// The handoff failed and nothing follows.
+    /// The handoff failed, or was never taken up, and nothing follows.
     Sorry,
 }
 
@@ -177,7 +178,7 @@ impl Scripted {
             .max_turns
             .is_some_and(|max| self.turns.count >= max)
         {
-            self.hand_off("the script is at its end", out);
+            self.hand_off(now, "the script is at its end", out);
         } else {
             out.play(Audio::Ulaw(Prompt::WhatElse.ulaw()));
             transcribe(Role::Agent, Prompt::WhatElse.text(), out);
@@ -188,7 +189,7 @@ impl Scripted {
     fn play_back(&mut self, out: &mut dyn Outbox) -> Duration {
         out.play(Audio::Ulaw(Prompt::IHeard.ulaw()));
         transcribe(Role::Agent, Prompt::IHeard.text(), out);
-        out.play(Audio::Ulaw(&self.ear.octets));
+        out.play(Audio::Ulaw(self.ear.octets()));
         Prompt::IHeard.duration() + self.ear.duration()
     }
 
@@ -207,7 +208,7 @@ impl Scripted {
         if self.turns.silences < 2 {
             self.say(now, Prompt::StillThere, out);
         } else {
-            self.hand_off("no reply", out);
+            self.hand_off(now, "no reply", out);
         }
     }
 
@@ -215,10 +216,10 @@ impl Scripted {
         match (&self.state, digit) {
             (State::Speaking { .. }, '0') => {
                 out.event(Event::Clear);
-                self.hand_off("caller pressed 0", out);
+                self.hand_off(now, "caller pressed 0", out);
             }
             (State::Listening | State::Hearing { .. }, '0') => {
-                self.hand_off("caller pressed 0", out);
+                self.hand_off(now, "caller pressed 0", out);
             }
             // Any other key says that somebody is there.
             (State::Listening, _) => {
@@ -229,8 +230,10 @@ impl Scripted {
         }
     }
 
-    fn hand_off(&mut self, reason: &str, out: &mut dyn Outbox) {
+    fn hand_off(&mut self, now: Instant, reason: &str, out: &mut dyn Outbox) {
         self.timers = Timers::default();
+        let silence = Prompt::ToAPerson.duration() + UNHEARD_AFTER;
+        self.timers.set(Timer::Sorry, now + silence);
         out.play(Audio::Ulaw(Prompt::ToAPerson.ulaw()));
         transcribe(Role::Agent, Prompt::ToAPerson.text(), out);
         self.marks += 1;
@@ -330,6 +333,10 @@ impl Dialect for Scripted {
                 self.timers = Timers::default();
                 self.state = State::Stopped;
             }
+            // The one wish of ours that can be refused is a handoff.
+            Command::Error { .. } if matches!(self.state, State::HandingOff) => {
+                self.timers.set(Timer::Sorry, now + SORRY_AFTER);
+            }
             // A second start, and what only agents with a socket can act on.
             Command::Start(_) | Command::Cleared { .. } | Command::Error { .. } => {}
         }
@@ -357,56 +364,6 @@ impl Dialect for Scripted {
     fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
     }
-}
-
-/// The caller's last turn, or the last moments before it.
-#[derive(Debug, Default)]
-struct Ear {
-    octets: Vec<u8>,
-    /// Media time of the end of `octets`; they have no holes worth minding.
-    end: Duration,
-}
-
-impl Ear {
-    /// Keeps a frame: of a turn the first 10 s, otherwise the last 300 ms.
-    fn hear(&mut self, at: Duration, frame: &[u8], taking: bool) {
-        if taking && self.octets.len() + frame.len() > MAX_TURN {
-            return;
-        }
-        self.octets.extend_from_slice(frame);
-        self.end = at + length(frame.len());
-        if !taking && self.octets.len() > 2 * PREROLL {
-            self.octets.drain(..self.octets.len() - PREROLL);
-        }
-    }
-
-    /// A turn begins at `from`; what was heard before goes.
-    fn begin(&mut self, from: Duration) {
-        let keep = octets(self.end.saturating_sub(from)).min(self.octets.len());
-        self.octets.drain(..self.octets.len() - keep);
-    }
-
-    /// The turn ended at `until`; what was heard after goes.
-    fn end(&mut self, until: Duration) {
-        let keep = self
-            .octets
-            .len()
-            .saturating_sub(octets(self.end.saturating_sub(until)));
-        self.octets.truncate(keep);
-    }
-
-    fn duration(&self) -> Duration {
-        length(self.octets.len())
-    }
-}
-
-fn length(octets: usize) -> Duration {
-    SampleRate::Hz8000.duration_of(octets as u64)
-}
-
-/// Octets of μ-law in `time`; one per 125 µs.
-fn octets(time: Duration) -> usize {
-    usize::try_from(time.as_micros() / 125).unwrap_or(usize::MAX)
 }
 
 fn mark_name(number: u32) -> String {
@@ -584,7 +541,7 @@ mod tests {
         call.played();
         call.speaks(0x11, ms(60_000));
         let extra = Prompt::IHeard.ulaw().len() + Prompt::WhatElse.ulaw().len();
-        assert!(call.played().len() - extra <= MAX_TURN);
+        assert!(call.played().len() - extra <= ear::MAX_TURN);
         assert!(
             call.words()
                 .contains(&"(caller spoke for 60.0 s)".to_owned())
@@ -706,6 +663,7 @@ mod tests {
         let mut call = greeted(Config::default());
         call.presses('0');
         call.events();
+        call.told("requested");
         call.told("failed");
         call.advance(ms(500));
         call.told("trying");
@@ -714,6 +672,23 @@ mod tests {
         call.command(Command::SpeechStopped { at: ms(4000) });
         assert_eq!(call.events(), []);
         call.told("failed");
+        call.advance(SORRY_AFTER);
+        assert_eq!(call.words(), [Prompt::TransferFailed.text()]);
+    }
+
+    #[test]
+    fn a_handoff_that_is_never_taken_up_is_not_silence() {
+        let mut call = greeted(Config::default());
+        call.presses('0');
+        call.events();
+        call.advance(Prompt::ToAPerson.duration() + UNHEARD_AFTER);
+        assert_eq!(call.words(), [Prompt::TransferFailed.text()]);
+        call.marks(3, true);
+        call.presses('0');
+        call.events();
+        call.command(Command::Error {
+            message: "no target".into(),
+        });
         call.advance(SORRY_AFTER);
         assert_eq!(call.words(), [Prompt::TransferFailed.text()]);
     }

@@ -318,12 +318,18 @@ mod tests {
     #[test]
     fn foreign_attributes_are_passed_over() {
         let n = answer_to(
-            "m=audio 4000 RTP/AVP 0\r\na=rtcp-mux\r\na=rtcp:4100 IN IP4 192.0.2.5\r\na=ice-ufrag:x\r\n\
+            "m=audio 4000 RTP/AVP 0\r\na=rtcp-mux\r\na=rtcp:4100 IN IP4 192.0.2.121\r\na=ice-ufrag:x\r\n\
              a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AAAA\r\na=mid:0\r\na=ssrc:1 cname:x\r\n",
         )
         .unwrap();
-        assert_eq!(n.rtcp, Some("192.0.2.5:4100".parse().unwrap()));
+        assert_eq!(n.rtcp, Some("192.0.2.121:4100".parse().unwrap()));
         assert!(!n.body.contains("rtcp-mux") && !n.body.contains("crypto"));
+    }
+
+    #[test]
+    fn rtcp_cannot_be_aimed_at_another_host() {
+        let n = answer_to("m=audio 4000 RTP/AVP 0\r\na=rtcp:4100 IN IP4 198.51.100.1\r\n").unwrap();
+        assert_eq!(n.rtcp, Some("192.0.2.121:4001".parse().unwrap()));
     }
 
     #[test]

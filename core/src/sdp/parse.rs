@@ -256,16 +256,16 @@ fn read_ptime(media: &RawMedia) -> Option<Duration> {
     (10..=120).contains(&ms).then(|| Duration::from_millis(ms))
 }
 
-/// `a=rtcp:port [IN IP4 address]`.
+/// `a=rtcp:port [IN IP4 address]`. Another host than the stream's is not believed: RTCP could be aimed at anybody.
 fn read_rtcp(media: &RawMedia, address: &Address) -> Option<SocketAddr> {
+    let Address::Ip(ip) = *address else {
+        return None;
+    };
     let value = media.get_first_attribute_value("rtcp")??;
     let mut words = value.split_ascii_whitespace();
     let port: u16 = words.next()?.parse().ok().filter(|port| *port != 0)?;
-    let own: Option<IpAddr> = words.nth(2).and_then(|text| text.parse().ok());
-    let Address::Ip(default) = address else {
-        return None;
-    };
-    Some(SocketAddr::new(own.unwrap_or(*default), port))
+    let same = words.nth(2).is_none_or(|own| own.parse() == Ok(ip));
+    same.then_some(SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]
