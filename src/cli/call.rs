@@ -7,6 +7,7 @@
 //! Exit codes: 0 as asked, 2 usage, 3 rejected, 4 no answer, 5 media lost, 6 transfer failed; 1 when this machine
 //! itself stands in the way.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -176,7 +177,7 @@ async fn one(args: &CallArgs) -> Result<u8, CallError> {
         audio_file::write(path, &report.recording)?;
     }
     if args.json {
-        println!("{}", json(&report)?);
+        print(&json(&report)?);
     } else {
         for line in summary(&report) {
             view.line(&line);
@@ -221,7 +222,7 @@ async fn many(args: &CallArgs, calls: u32) -> Result<u8, CallError> {
     let phone = Phone::bind(config)?;
     let result = load::run(&phone, &plan, calls, args.rate, args.json).await;
     if args.json {
-        println!("{}", json(&result)?);
+        print(&json(&result)?);
     } else {
         eprint!("{result}");
     }
@@ -257,6 +258,11 @@ fn entropy() -> Result<Entropy, CallError> {
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String, CallError> {
     serde_json::to_string_pretty(value).map_err(|error| CallError::System(error.to_string()))
+}
+
+/// To standard output. Whoever closed the pipe has read what they wanted.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 /// The report in a few lines.
@@ -299,13 +305,6 @@ fn summary(report: &CallReport) -> Vec<String> {
         lines.push(format!("transferred to {}", refer.refer_to));
     }
     lines
-}
-
-/// Shows every event of a live call until it ends; for commands that place calls of their own.
-pub async fn show(live: &mut crate::softphone::LiveCall, view: &LadderView) {
-    while let Some(event) = live.next().await {
-        view.show(&event);
-    }
 }
 
 #[cfg(test)]
