@@ -293,7 +293,6 @@ fn open_embedded(config: &Config) -> Result<Embedded, StartError> {
     let StoreUrl::Embedded(dir) = &config.store.url;
     let settings = crate::store::embedded::Config {
         history_ttl: config.store.history_ttl,
-        ..Default::default()
     };
     Ok(Embedded::open(dir, settings)?)
 }
@@ -319,11 +318,9 @@ fn entropy() -> Result<Entropy, StartError> {
     Ok(Entropy::from_seed(seed))
 }
 
-fn system(what: &'static str, why: impl ToString) -> StartError {
-    StartError::System {
-        what,
-        why: why.to_string(),
-    }
+fn system(what: &'static str, why: impl std::fmt::Display) -> StartError {
+    let why = format!("{why}");
+    StartError::System { what, why }
 }
 
 fn recorder(config: &Config) -> Result<Option<Recorder>, StartError> {

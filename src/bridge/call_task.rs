@@ -38,7 +38,7 @@ use crate::net::media_shard::{self, LegOpen};
 /// How long the last events of a history may take to be written after the call has ended.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// When no timer runs.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE: Duration = Duration::from_hours(1);
 
 /// What the ingress settled for one call.
 #[derive(Debug)]
@@ -226,7 +226,8 @@ impl CallTask {
                     });
                 }
             }
-            Action::OpenLeg(setup) => self.open_leg(*setup).await,
+            // Boxed: a leg is large, and this future would be as large for the whole call.
+            Action::OpenLeg(setup) => Box::pin(self.open_leg(*setup)).await,
             Action::Leg(command) => {
                 if let Some(leg) = &self.leg {
                     // A leg that has ended has said so, or its node is going down.
@@ -240,7 +241,7 @@ impl CallTask {
                 self.show(|view| view::reached(view, at, &what));
             }
             Action::Reply(result) => self.reply(result),
-            Action::Ended(last) => self.end(*last),
+            Action::Ended(last) => self.end(&last),
         }
     }
 
@@ -339,17 +340,17 @@ impl CallTask {
                 drop(reply.send(Err(Refusal("the call is over".into()))));
             }
             (Some(Answer::Handoff(reply)), Err(error)) => {
-                drop(reply.send(Err(Refusal(error.to_string()))))
+                drop(reply.send(Err(Refusal(error.to_string()))));
             }
             (Some(Answer::Done(reply)), Ok(_)) => drop(reply.send(Ok(()))),
             (Some(Answer::Done(reply)), Err(error)) => {
-                drop(reply.send(Err(Refusal(error.to_string()))))
+                drop(reply.send(Err(Refusal(error.to_string()))));
             }
             (None, _) => {}
         }
     }
 
-    fn end(&mut self, last: Final) {
+    fn end(&mut self, last: &Final) {
         self.over = true;
         let end = EndView {
             kind: last.ended.kind.to_string(),
@@ -357,7 +358,7 @@ impl CallTask {
             reason: Some(last.ended.reason.clone()),
         };
         self.show(|view| view.quality = Some(last.media.clone()));
-        self.bridge.observer.call_ended(self.call.facts(), &last);
+        self.bridge.observer.call_ended(self.call.facts(), last);
         if let Some(registration) = self.registration.take() {
             registration.end(self.clock.at(Instant::now()), end);
         }

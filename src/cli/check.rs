@@ -1,7 +1,3 @@
-#![expect(
-    clippy::disallowed_methods,
-    reason = "shell: asks agents with a time limit"
-)]
 //! `baton check`: the configuration and its surroundings, every finding with its fix.
 
 use std::net::SocketAddr;

@@ -370,7 +370,7 @@ impl Default for Sip {
             max_calls: 1000,
             max_calls_per_second: 200,
             max_calls_per_source: 0,
-            drain_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_mins(1),
         }
     }
 }
@@ -388,7 +388,7 @@ impl Default for Media {
             latch: Latch::Nat,
             recording: Recording::Off,
             recording_dir: PathBuf::from("baton-data/recordings"),
-            playout_max: Duration::from_secs(120),
+            playout_max: Duration::from_mins(2),
         }
     }
 }
@@ -423,8 +423,8 @@ impl Default for Handoff {
             headers: BTreeMap::new(),
             refer_timeout: Duration::from_secs(10),
             notify_timeout: Duration::from_secs(30),
-            progress_timeout: Duration::from_secs(60),
-            total_timeout: Duration::from_secs(120),
+            progress_timeout: Duration::from_mins(1),
+            total_timeout: Duration::from_mins(2),
             on_failure: HandoffFailure::Resume,
             escape_digit: String::new(),
         }
@@ -446,7 +446,7 @@ impl Default for Store {
     fn default() -> Self {
         Self {
             url: StoreUrl::Embedded("baton-data".into()),
-            history_ttl: Duration::from_secs(24 * 3600),
+            history_ttl: Duration::from_hours(24),
             commit_timeout: Duration::from_secs(3),
         }
     }

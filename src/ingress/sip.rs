@@ -159,7 +159,6 @@ fn plan(
         setup,
         vad: vad::Config {
             hangover: choice.agent.vad_hangover,
-            ..vad::Config::default()
         },
         agent: agent_config(&choice.agent),
         rtp,

@@ -277,7 +277,7 @@ impl Call {
         let request = handoff::Request {
             reason: Some(reason.into()),
             summary: Some(why.into()),
-            say_first: Some(prompt_mark(prompt).into()),
+            say_first: Some(prompt_mark(prompt)),
             ..handoff::Request::default()
         };
         self.tell_leg(leg::Command::Prompt(prompt));
