@@ -134,7 +134,7 @@ async fn call(node: &Node, sip: std::net::SocketAddr) -> anyhow::Result<CallRepo
     getrandom::fill(&mut seed)?;
     let phone = Phone::bind(PhoneConfig::loopback(Entropy::from_seed(seed)))?;
     let mut changes = node.registry().watch();
-    let view = LadderView::new(Instant::now(), false);
+    let view = LadderView::on_stdout(Instant::now());
     view.ends("caller and trunk", "baton");
     let mut live = phone.start(plan(sip, &node.http().to_string())).await?;
     loop {

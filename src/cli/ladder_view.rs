@@ -21,7 +21,15 @@ pub struct LadderView {
     started: Instant,
     /// `None`: not a terminal.
     meter: Option<ProgressBar>,
-    silent: bool,
+    lines: Lines,
+}
+
+/// Where lines go when there is no meter to keep below them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    Nowhere,
+    Stderr,
+    Stdout,
 }
 
 impl LadderView {
@@ -33,10 +41,24 @@ impl LadderView {
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
             bar
         });
+        let lines = if silent {
+            Lines::Nowhere
+        } else {
+            Lines::Stderr
+        };
         Self {
             started: now,
             meter,
-            silent,
+            lines,
+        }
+    }
+
+    /// A view on standard output, without meters: the ladder is what the command is for.
+    pub fn on_stdout(now: Instant) -> Self {
+        Self {
+            started: now,
+            meter: None,
+            lines: Lines::Stdout,
         }
     }
 
@@ -68,12 +90,11 @@ impl LadderView {
 
     /// Writes one line above the meters.
     pub fn line(&self, text: &str) {
-        if self.silent {
-            return;
-        }
-        match &self.meter {
-            Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+        match (&self.meter, self.lines) {
+            (_, Lines::Nowhere) => {}
+            (Some(bar), _) => bar.println(text),
+            (None, Lines::Stderr) => eprintln!("{text}"),
+            (None, Lines::Stdout) => println!("{text}"),
         }
     }
 

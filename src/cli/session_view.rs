@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use baton_core::history::session::{Handoff, Session};
+use baton_core::history::session::{Handoff, Session, Step};
 use baton_core::history::{HandoffState, Role, Turn, UnixMillis};
 use console::style;
 use serde_json::{Map, Value};
@@ -159,20 +159,26 @@ fn handed_over(out: &mut String, session: &Session, handoff: &Handoff) {
             .started_at
             .zip(step.at)
             .map_or(0, |(start, at)| since(start, at));
-        let proof = step
-            .sipfrag
-            .as_deref()
-            .or(step.reason.as_deref())
-            .unwrap_or_default();
-        let status = step
-            .sip_status
-            .map_or(String::new(), |status| format!("{status} "));
         let line = format!(
-            "{:>9}  {:<12} {status}{proof}",
+            "{:>9}  {:<12} {}",
             seconds(at),
-            step.state.as_str()
+            step.state.as_str(),
+            evidence(step)
         );
         field(out, "", line.trim_end());
+    }
+}
+
+/// What the far end said: its NOTIFY, its answer to the REFER, or our own reason.
+fn evidence(step: &Step) -> String {
+    let reason = step.reason.as_deref().unwrap_or_default();
+    match (&step.sipfrag, step.sip_status) {
+        (Some(sipfrag), _) => format!("NOTIFY {}", sipfrag.trim_start_matches("SIP/2.0 ")),
+        (None, Some(status)) => format!(
+            "{status} {}",
+            reason.trim_start_matches(&status.to_string()).trim()
+        ),
+        (None, None) => reason.to_owned(),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::media::recording::Recorder;
 use crate::media::rtp::packet::{self, RtpTimestamp, SeqNo};
 use crate::media::rtp::source::{Admission, Latch, LatchPolicy};
 use crate::media::{downlink, jitter, uplink, vad};
+use crate::sdp;
 
 pub use crate::agent::prompts::Prompt;
 pub use event::{Command, Event, Renegotiated, Summary};
@@ -307,6 +308,18 @@ impl Leg {
         self.latch.renegotiated(change.remote);
         self.config.remote = change.remote;
         self.config.send = change.send;
+        let codec = match change.codec {
+            sdp::Codec::Pcmu => Codec::Pcmu,
+            sdp::Codec::Pcma => Codec::Pcma,
+        };
+        if (codec, change.telephone_event) != (self.config.codec, self.config.telephone_event) {
+            self.config.codec = codec;
+            self.config.telephone_event = change.telephone_event;
+            self.uplink.renegotiate(codec, change.telephone_event);
+            self.line
+                .downlink
+                .renegotiate(codec, change.telephone_event);
+        }
         self.report.expect_media(now, change.receive);
     }
 

@@ -373,13 +373,7 @@ fn an_agent_too_far_ahead_loses_its_newest_audio_and_is_reported_once() {
 #[test]
 fn media_is_lost_after_the_timeout_but_not_on_hold() {
     let mut bench = Bench::answered();
-    let hold = |receive| {
-        Command::Renegotiated(Box::new(Renegotiated {
-            remote: caller(),
-            send: receive,
-            receive,
-        }))
-    };
+    let hold = |receive| renegotiated(receive, sdp::Codec::Pcmu);
     bench.leg.handle_command(bench.now, hold(false));
     assert_eq!(bench.ticks(400).len(), 0);
     assert!(!bench.events().contains(&Event::MediaLost));
@@ -400,6 +394,37 @@ fn media_is_lost_after_the_timeout_but_not_on_hold() {
             .filter(|e| **e == Event::MediaLost)
             .count(),
         1
+    );
+}
+
+fn renegotiated(both_ways: bool, codec: sdp::Codec) -> Command {
+    Command::Renegotiated(Box::new(Renegotiated {
+        remote: caller(),
+        send: both_ways,
+        receive: both_ways,
+        codec,
+        payload_type: 0,
+        telephone_event: Some(101),
+    }))
+}
+
+#[test]
+fn a_codec_changed_in_mid_sentence_carries_the_sentence_over() {
+    let mut bench = Bench::answered();
+    bench.agent_plays(&[LOUD; 800]);
+    bench.ticks(2);
+    let change = renegotiated(true, sdp::Codec::Pcma);
+    bench.leg.handle_command(bench.now, change);
+    let sent = bench.ticks(1).remove(0);
+    let packet = packet::parse(&sent).unwrap();
+    let loud =
+        crate::media::g711::encode(Codec::Pcma, crate::media::g711::decode(Codec::Pcmu, LOUD));
+    assert_eq!((packet.payload_type, packet.payload), (8, &[loud; 160][..]));
+    bench.rtp(caller(), 8, &[0xd5; 160]);
+    let heard = bench.heard.try_iter().last().unwrap();
+    assert!(
+        heard.iter().all(|octet| octet & 0x7f > 0x70),
+        "A-law silence is heard as silence"
     );
 }
 

@@ -118,6 +118,13 @@ impl Downlink {
         self.clock.start.get_or_insert(now);
     }
 
+    /// A re-INVITE changed the codec or the payload type of digits; what is queued is carried over.
+    pub fn renegotiate(&mut self, codec: Codec, telephone_event: Option<u8>) {
+        self.playout.transcode(self.config.codec, codec);
+        self.config.codec = codec;
+        self.config.telephone_event = telephone_event;
+    }
+
     /// Agent audio at the agent's rate.
     pub fn push_pcm(&mut self, samples: &[i16]) -> Pushed {
         let mut dropped = 0;

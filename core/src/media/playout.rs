@@ -1,7 +1,8 @@
 //! The agent's audio ahead of the caller's ear: a queue of G.711 octets with marks in it, taken a frame at a time.
 //!
 //! A *turn* is a run of agent audio: it starts with the first frame that carries some and ends when nothing more
-//! came for 200 ms, or with [`Playout::clear`]. What is reported as heard was really sent.
+//! came for 200 ms, with a mark behind which nothing is queued, or with [`Playout::clear`]. What is reported as
+//! heard was really sent.
 //!
 //! Marks are a FIFO. One is heard when all that was queued before it has been sent, or when nothing is left to
 //! send; a clear reports those still waiting as not heard, in order.
@@ -9,6 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::g711::{self, Codec};
 use super::jitter::wire_duration;
 use crate::vocab::audio::WIRE_FRAME;
 
@@ -178,6 +180,13 @@ impl Playout {
         heard
     }
 
+    /// Turns what is queued into another law.
+    pub fn transcode(&mut self, from: Codec, to: Codec) {
+        if from != to {
+            g711::transcode(from, to, self.queue.make_contiguous());
+        }
+    }
+
     /// Stops taking; nothing is lost.
     pub fn pause(&mut self) {
         self.paused = true;
@@ -247,6 +256,10 @@ impl Playout {
         while let Some((place, _)) = self.marks.front() {
             if *place > self.taken && !all_sent {
                 return;
+            }
+            // The agent said that this is the end of something, and nothing follows: no need to wait and see.
+            if all_sent {
+                self.end_turn();
             }
             if let Some((_, name)) = self.marks.pop_front() {
                 self.report(Event::Marked {

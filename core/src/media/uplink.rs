@@ -195,6 +195,13 @@ impl Uplink {
         }
     }
 
+    /// A re-INVITE changed the codec or the payload type of digits.
+    pub fn renegotiate(&mut self, codec: Codec, telephone_event: Option<u8>) {
+        self.config.codec = codec;
+        self.config.telephone_event = telephone_event;
+        self.assembly.set_codec(codec);
+    }
+
     /// The answer: media clock zero. Packets before it are only counted.
     pub fn start(&mut self, now: Instant) {
         if self.start.is_none() {

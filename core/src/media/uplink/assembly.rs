@@ -39,6 +39,11 @@ pub(super) struct Frame<'a> {
 }
 
 impl Assembly {
+    /// Another law from the next payload on.
+    pub(super) fn set_codec(&mut self, codec: Codec) {
+        self.codec = codec;
+    }
+
     pub(super) fn new(codec: Codec) -> Self {
         Self {
             codec,
