@@ -62,7 +62,12 @@ impl Cli {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ConfigFile {
     /// Configuration file; without it ./baton.toml when there is one, else the defaults
-    #[arg(short, long = "config", value_name = "FILE", env = "BATON_CONFIG")]
+    #[arg(
+        short = 'c',
+        long = "config",
+        value_name = "FILE",
+        env = "BATON_CONFIG"
+    )]
     file: Option<PathBuf>,
 }
 
@@ -87,6 +92,20 @@ impl ConfigFile {
             Some(path) => path.display().to_string(),
             None if Path::new("baton.toml").exists() => "baton.toml".into(),
             None => "the defaults (no configuration file)".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_that_reads_the_configuration_takes_it_from_dash_c() {
+        for command in ["serve", "check", "history KEY", "health"] {
+            let line = format!("baton {command} -c there.toml");
+            let parsed = Cli::try_parse_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {parsed:?}");
         }
     }
 }

@@ -108,7 +108,15 @@ fn a_handoff_that_succeeds_carries_the_key_of_the_history() {
     assert_eq!(handoff["state"], "transferred");
     assert_eq!(
         steps(handoff),
-        ["requested", "committed", "trying", "ringing", "transferred"]
+        [
+            "requested",
+            "committed",
+            "trying",
+            "trying",
+            "ringing",
+            "transferred"
+        ],
+        "202 and NOTIFY 100 are both evidence of trying"
     );
     let page =
         http::get(baton.ports.http(), &format!("/sessions/{key}")).expect("the human's page");
