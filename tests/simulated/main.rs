@@ -1,0 +1,7 @@
+//! Whole calls in virtual time over a virtual network, both ends ours: the cores as they run together, without a
+//! socket, a thread or a millisecond of waiting.
+
+mod support;
+
+mod answer;
+mod handoff_refer;
