@@ -4,4 +4,9 @@
 mod support;
 
 mod answer;
+mod cancel;
+mod handoff_failures;
 mod handoff_refer;
+mod lost_messages;
+mod races;
+mod reinvite;
