@@ -1,5 +1,6 @@
 //! NOTIFYs at unusual times, in unusual shapes, and from people who are not the trunk.
 
+use baton_core::agent;
 use baton_core::history::{EndBy, EndKind, FailureKind, HandoffState};
 
 use crate::support::{Ladder, ms, secs};
@@ -68,7 +69,7 @@ fn a_stale_100_after_the_200_changes_nothing() {
 #[test]
 fn a_notify_after_our_bye_is_answered_and_changes_nothing() {
     let mut call = Ladder::accepted();
-    call.agent(baton_core::agent::Event::Hangup {
+    call.agent(agent::Event::Hangup {
         headers: Vec::new(),
         reason: None,
     });
@@ -133,8 +134,12 @@ fn a_notify_after_a_refused_refer_belongs_to_nothing() {
     let answers = call.stranger_sends(TRUNKS_OTHER_PORT, &notify);
     assert!(answers[0].starts_with("SIP/2.0 481"), "{answers:?}");
     call.sends("481").agent_is_not_told("handoff");
-    call.receives("BYE");
-    call.ends(EndKind::CallerHungUp, EndBy::Caller);
+    call.agent(agent::Event::Hangup {
+        headers: Vec::new(),
+        reason: None,
+    });
+    call.sends("BYE");
+    call.ends(EndKind::AgentHungUp, EndBy::Agent);
 }
 
 // From a stranger.

@@ -133,10 +133,6 @@ impl FarEnd {
         self.callers.get_mut(&dialog).expect("a call of this trunk")
     }
 
-    pub(crate) fn dialogs(&self) -> Vec<DialogId> {
-        self.callers.keys().copied().collect()
-    }
-
     pub(crate) fn does(
         &mut self,
         now: Instant,

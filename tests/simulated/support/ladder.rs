@@ -147,16 +147,6 @@ impl Ladder {
         self
     }
 
-    /// And it does not hold that one.
-    #[track_caller]
-    pub(crate) fn without(&mut self, text: &str) -> &mut Self {
-        if self.message(self.last).text.contains(text) {
-            let message = self.message(self.last).text.clone();
-            self.fails(&format!("{text:?} is in\n{message}"));
-        }
-        self
-    }
-
     /// For so long the bridge says nothing that matters.
     #[track_caller]
     pub(crate) fn sends_nothing_for(&mut self, time: Duration) -> &mut Self {
@@ -602,7 +592,9 @@ impl Ladder {
             self.fails(&format!("{label} was sent and not told"));
         }
         self.is_forgotten();
-        if self.call().is_written() {
+        if self.world.bridge.store.is_well() {
+            let written = |world: &World| world.bridge.call(0).is_written();
+            assert!(self.world.awaits(PATIENCE, written), "the last words");
             let end = self.history().end.expect("the history has an end");
             assert_eq!((end.kind, end.by), (kind, by), "as the history tells it");
         }

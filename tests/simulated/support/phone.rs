@@ -86,11 +86,6 @@ impl Phone {
         self.remote.is_some()
     }
 
-    /// Packets leave from another address from now on.
-    pub(crate) fn moves_to(&mut self, local: SocketAddr) {
-        self.local = local;
-    }
-
     pub(crate) fn presses(&mut self, digit: char) {
         let event = dtmf::event_of(digit).expect("a key of a telephone");
         let frame = |n: u16, end: bool| {

@@ -37,6 +37,10 @@ impl Store {
         *self.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
     }
 
+    pub(crate) fn is_well(&self) -> bool {
+        self.mood() == Mood::Works
+    }
+
     fn mood(&self) -> Mood {
         self.mood
             .lock()
