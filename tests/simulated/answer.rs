@@ -112,12 +112,11 @@ fn an_offer_that_is_no_sdp_is_refused() {
 }
 
 #[test]
-fn an_agent_may_refuse_a_call_before_the_answer() {
+fn an_agent_whose_socket_is_not_open_cannot_say_anything_yet() {
     let mut call = Ladder::calls_with(|house| house.dial = Dial::Opens(secs(2)));
     call.sends("180 Ringing");
     call.agent(agent::Event::Reject { status: 486 })
-        .passes(ms(100));
-    // Its socket is not open yet, so nobody has said this.
+        .sends_nothing_for(secs(1));
     call.sends("200 OK (INVITE)").receives("ACK");
     call.receives("BYE");
     call.ends(EndKind::CallerHungUp, EndBy::Caller);

@@ -3,10 +3,19 @@
 
 mod support;
 
+mod agent_lost;
 mod answer;
+mod barge_in;
 mod cancel;
+mod drain;
+mod dtmf;
+mod far_end_hangs_up;
 mod handoff_failures;
 mod handoff_refer;
+mod history_not_durable;
 mod lost_messages;
+mod many_calls;
+mod media_loss;
+mod notify;
 mod races;
 mod reinvite;

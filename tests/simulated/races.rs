@@ -21,8 +21,7 @@ fn a_cancel_that_crosses_our_200_is_answered_and_the_call_hung_up() {
     // 200 leaves at 110 ms and CANCEL at 112: they pass each other.
     call.passes(ms(102)).trunk_sends("CANCEL");
     call.sends("200 OK (INVITE)").receives("ACK");
-    // RFC 3261 §15: the caller who wanted out hangs up.
-    call.receives("BYE");
+    // RFC 3261 §15: the caller who wanted out hangs up by itself.
     call.ends(EndKind::CallerHungUp, EndBy::Caller);
 }
 
@@ -41,6 +40,16 @@ fn a_bye_that_crosses_the_refer_ends_the_handoff_as_the_callers_wish() {
     call.sends("REFER");
     call.ends(EndKind::CallerHungUp, EndBy::Caller);
     call.handoff_failed(FailureKind::CallerHungUp, Some(481));
+}
+
+#[test]
+fn a_refer_that_crosses_the_callers_bye_and_is_never_answered_ends_with_it() {
+    let mut call = Ladder::answered();
+    call.wire_loses_from_bridge("REFER", usize::MAX);
+    call.trunk_sends("BYE").agent_wants_handoff();
+    call.sends("REFER");
+    call.ends(EndKind::CallerHungUp, EndBy::Caller);
+    call.handoff_failed(FailureKind::CallerHungUp, None);
 }
 
 #[test]

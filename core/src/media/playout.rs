@@ -174,9 +174,10 @@ impl Playout {
         let heard = self
             .turn
             .map_or(Duration::ZERO, |turn| wire_duration(turn.octets));
-        self.end_turn();
         self.paused = false;
+        // Before the turn's end, so that whoever writes turns down knows by then that this one was cut.
         self.report(Event::Cleared { heard });
+        self.end_turn();
         heard
     }
 
@@ -369,11 +370,11 @@ mod tests {
                 Event::TurnStarted { at: MS(0) },
                 marked("end", false, 40),
                 marked("after", false, 40),
+                Event::Cleared { heard: MS(40) },
                 Event::TurnEnded {
                     from: MS(0),
                     to: MS(40)
                 },
-                Event::Cleared { heard: MS(40) },
             ]
         );
         assert!(playout.is_empty());

@@ -368,6 +368,7 @@ impl Task {
 
     fn perform(&mut self, now: Instant, endpoint: &mut Endpoint, action: Action) {
         match action {
+            Action::Sip(Command::Refer { .. }) => panic!("a REFER without its receipt"),
             Action::Sip(command) => {
                 if let Err(error) = endpoint.command(now, self.dialog, command) {
                     self.refused.push(error);

@@ -37,8 +37,9 @@ pub(crate) struct Caller {
     /// A REFER waits for its answer.
     pub(crate) is_referred: bool,
     pub(crate) answered: bool,
+    /// It has said BYE.
+    hung_up: bool,
     pub(crate) over: bool,
-    pub(crate) events: Vec<DialogEvent>,
 }
 
 /// How a call is placed.
@@ -117,8 +118,8 @@ impl FarEnd {
                 media,
                 is_referred: false,
                 answered: false,
+                hung_up: false,
                 over: false,
-                events: Vec::new(),
             },
         );
         dialog
@@ -161,7 +162,9 @@ impl FarEnd {
                 state: NotifyState::Terminated,
             },
             Step::HangUp => {
-                self.caller_mut(dialog).phone.hang_up();
+                let caller = self.caller_mut(dialog);
+                caller.phone.hang_up();
+                caller.hung_up = true;
                 Command::Bye {
                     headers: no_headers,
                 }
@@ -211,7 +214,13 @@ impl FarEnd {
             // It may have been taken back meanwhile.
             let _ = self.endpoint.command(now, dialog, command);
         }
-        caller.is_referred |= matches!(event, DialogEvent::Referred { .. });
+        if matches!(event, DialogEvent::Referred { .. }) {
+            caller.is_referred = !caller.hung_up;
+            if caller.hung_up {
+                let refusal = Command::AnswerRefer { status: 481 };
+                let _ = self.endpoint.command(now, dialog, refusal);
+            }
+        }
         if matches!(
             event,
             DialogEvent::Bye { .. } | DialogEvent::Lost { .. } | DialogEvent::Refused { .. }
@@ -220,7 +229,6 @@ impl FarEnd {
             caller.over = true;
         }
         caller.over |= matches!(event, DialogEvent::ByeAnswered { .. });
-        caller.events.push(event);
     }
 
     /// One frame of every telephone.
