@@ -18,7 +18,7 @@ pub async fn until_stopped(node: Node, config: &ConfigFile) -> anyhow::Result<Ex
     loop {
         match signals.next().await {
             Told::Stop => break,
-            Told::Reload => reload(&node, config),
+            Told::Reload => reload(&node, config).await,
         }
     }
     info!(
@@ -36,10 +36,10 @@ pub async fn until_stopped(node: Node, config: &ConfigFile) -> anyhow::Result<Ex
 }
 
 /// A bad file is refused and the running configuration kept.
-fn reload(node: &Node, config: &ConfigFile) {
+async fn reload(node: &Node, config: &ConfigFile) {
     match config.load() {
         Ok(new) => {
-            node.reload(new);
+            node.reload(new).await;
             info!(
                 "configuration read again: routes, agents, handoffs and trunks are as the file says now"
             );

@@ -31,6 +31,7 @@ use tracing::Instrument;
 
 use super::Bridge;
 use super::historian::{Historian, Wrote};
+use super::plan::Plan;
 use super::registry::{CallView, EndView, Operator, Refusal, Registration, Reply};
 use super::view;
 use crate::net::media_shard::{self, LegOpen};
@@ -39,21 +40,6 @@ use crate::net::media_shard::{self, LegOpen};
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// When no timer runs.
 const IDLE: Duration = Duration::from_hours(1);
-
-/// What the ingress settled for one call.
-#[derive(Debug)]
-pub struct Plan {
-    /// Everything the core is made from.
-    pub setup: Setup,
-    /// The agent's dialect.
-    pub agent: agent::Config,
-    /// When the caller speaks.
-    pub vad: vad::Config,
-    /// The RTP socket that stands in the SDP.
-    pub rtp: UdpSocket,
-    /// Where signalling comes from.
-    pub signalling: IpAddr,
-}
 
 /// One call's life, from its INVITE to the last word of its history.
 pub async fn run(bridge: Arc<Bridge>, plan: Plan, events: mpsc::Receiver<DialogEvent>) {
@@ -331,7 +317,7 @@ impl CallTask {
 
     fn reply(
         &mut self,
-        result: Result<Option<baton_core::vocab::HandoffId>, baton_core::call::RequestError>,
+        result: Result<Option<baton_core::vocab::HandoffId>, baton_core::handoff::RequestError>,
     ) {
         // An operator that stopped waiting has lost interest, not the call.
         match (self.answers.pop_front(), result) {

@@ -3,6 +3,7 @@
 //! [`load`] reads the text (unknown keys, `${..}`, shapes); this file holds what it means; [`keys`] is the
 //! catalogue that error messages and the reference table are made from; [`check`] finds what is legal but wrong.
 
+mod assemble;
 pub mod check;
 mod expand;
 pub mod keys;

@@ -73,7 +73,7 @@ fn an_agent_that_breaks_is_made_up_for_by_a_human() {
 #[test]
 fn an_agent_that_breaks_in_the_middle_of_its_sentence_does_not_leave_the_caller_in_silence() {
     let mut call = Ladder::answered();
-    call.agent_speaks(baton_core::leg::Prompt::Greeting)
+    call.agent_speaks(baton_core::agent::prompts::Prompt::Greeting)
         .passes(ms(500))
         .agent_breaks();
     is_handed_over(&mut call);

@@ -1,9 +1,9 @@
 //! From INVITE to a conversation, or to a clear refusal.
 
 use baton_core::agent;
+use baton_core::agent::prompts::Prompt;
 use baton_core::call::AnswerPolicy;
 use baton_core::history::{EndBy, EndKind};
-use baton_core::leg::Prompt;
 use baton_core::sip::endpoint::Readiness;
 use bytes::Bytes;
 

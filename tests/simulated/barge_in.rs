@@ -1,8 +1,8 @@
 //! The caller speaks while the agent does. The agent is told, and what it clears falls silent at once.
 
+use baton_core::agent::prompts::Prompt;
 use baton_core::agent::{self, Role};
 use baton_core::history::{EndBy, EndKind};
-use baton_core::leg::Prompt;
 
 use crate::support::agent::Line;
 use crate::support::{Ladder, ms, secs};

@@ -1,10 +1,10 @@
 //! The main job: the caller is handed over, the history goes before, and the outcome is known.
 
+use baton_core::agent::prompts::Prompt;
 use baton_core::agent::{self, HandoffRequest, Role};
 use baton_core::call::Operator;
 use baton_core::handoff::{KeyPlacement, Style};
 use baton_core::history::{EndBy, EndKind, HandoffState};
-use baton_core::leg::Prompt;
 
 use crate::support::agent::Line;
 use crate::support::{Ladder, ms, secs};

@@ -1,7 +1,7 @@
 //! RTP that stops, starts again, or comes from somebody else.
 
+use baton_core::agent::prompts::Prompt;
 use baton_core::history::{EndBy, EndKind};
-use baton_core::leg::Prompt;
 use bytes::Bytes;
 
 use crate::support::wire::Datagram;

@@ -1,7 +1,7 @@
 //! Another offer in a running call: hold, retrieve, and what an agent hears of it.
 
+use baton_core::agent::prompts::Prompt;
 use baton_core::history::{EndBy, EndKind};
-use baton_core::leg::Prompt;
 use baton_core::sip::endpoint::Command;
 use bytes::Bytes;
 

@@ -19,7 +19,7 @@ pub mod scripted;
 pub mod twilio_streams;
 
 #[cfg(test)]
-pub(crate) mod ladder;
+pub(crate) mod tests;
 
 pub use command::{CallInfo, Command, HandoffUpdate, Start};
 pub use config::{Config, Kind, Secret, build};

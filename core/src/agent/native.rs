@@ -273,7 +273,7 @@ fn digits_event(digits: &str, duration: Option<u64>, gap: Option<u64>) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::ladder::{Ladder, start};
+    use crate::agent::tests::ladder::{Ladder, start};
     use crate::agent::{HandoffUpdate, Role};
     use crate::vocab::HandoffId;
 

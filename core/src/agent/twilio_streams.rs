@@ -205,7 +205,7 @@ fn parameters(start: &Start) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::ladder::{Ladder, start};
+    use crate::agent::tests::ladder::{Ladder, start};
 
     const GOLDEN: &str = include_str!("../../../tests/data/golden/twilio-streams.jsonl");
 

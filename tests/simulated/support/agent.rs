@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use baton_core::agent::prompts::Prompt;
 use baton_core::agent::{
     Audio, AudioFormat, Command, Dialect, Event, LinkRequest, Message, MessageKind, Outbox,
 };
-use baton_core::leg::Prompt;
 
 /// One thing the agent does.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use baton_core::agent::{LinkOutput, Message};
-use baton_core::call::{self, Action, Call, Final, Input, LegSetup, Operator, RequestError, Setup};
+use baton_core::call::{self, Action, Call, Final, Input, LegSetup, Operator, Setup};
+use baton_core::handoff::RequestError;
 use baton_core::handoff::{self, KeyPlacement};
 use baton_core::history::{
     Backend, Durability, Event as Written, Kind, Session, UnixMillis, WITNESS_SEQ, WallClock,

@@ -10,10 +10,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use baton_core::agent::prompts::Prompt;
 use baton_core::agent::{self, HandoffRequest};
 use baton_core::call::Operator;
 use baton_core::history::{BackendError, EndBy, EndKind, FailureKind, HandoffState, Session};
-use baton_core::leg::Prompt;
 use baton_core::sdp::Direction;
 use baton_core::sip::endpoint::DialogId;
 use baton_core::vocab::PTIME;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use baton_core::leg::Prompt;
+use baton_core::agent::prompts::Prompt;
 use baton_core::media::dtmf;
 use baton_core::media::g711::{self, Codec};
 use baton_core::media::rtp::packet::{self, Packet, RtpTimestamp, SeqNo};

@@ -15,11 +15,11 @@ use bytes::Bytes;
 
 use super::*;
 use crate::agent::HandoffRequest;
+use crate::agent::prompts::Prompt;
 use crate::history::commit::tests::now_or_never;
 use crate::history::{
     BackendError, CommitError, EndKind, Journal, Memory, Session, UnixMillis, commit,
 };
-use crate::leg::Prompt;
 use crate::sip::endpoint::{DialogId, Flow, Invited, NotifyState, Transport};
 use crate::testing::t0;
 use crate::vocab::HandoffId;

@@ -1,3 +1,5 @@
+//! The downlink, tick by tick.
+
 use super::*;
 use crate::media::g711::decode;
 use crate::media::levels::dbfs;

@@ -1,3 +1,5 @@
+//! Gain, alias, delay and flush of the resampler.
+
 use std::f32::consts::TAU;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The uplink from packets to frames, events and figures.
+
 use super::*;
 use crate::media::jitter::wire_duration;
 use crate::media::rtp::packet::SeqNo;
