@@ -312,6 +312,26 @@ mod tests {
         }
     }
 
+    fn turn_ended(from: u64, to: u64) -> Event {
+        Event::TurnEnded {
+            from: MS(from),
+            to: MS(to),
+        }
+    }
+
+    #[test]
+    fn a_mark_in_mid_sentence_does_not_end_the_turn() {
+        let mut playout = Playout::new(MS(1000));
+        playout.push(&[1; 160]);
+        playout.mark("comma".into(), 0, MS(0));
+        playout.push(&[1; 320]);
+        take(&mut playout, 0, 1);
+        assert_eq!(
+            events(&mut playout),
+            [Event::TurnStarted { at: MS(0) }, marked("comma", true, 20)]
+        );
+    }
+
     #[test]
     fn marks_are_heard_in_order_when_what_was_before_them_was_sent() {
         let mut playout = Playout::new(MS(1000));
@@ -327,6 +347,7 @@ mod tests {
         assert_eq!(
             events(&mut playout),
             [
+                turn_ended(0, 40),
                 marked("a", true, 40),
                 marked("b", true, 40),
                 marked("b", true, 40)
@@ -352,7 +373,11 @@ mod tests {
         take(&mut playout, 20, 1);
         assert_eq!(
             events(&mut playout),
-            [Event::TurnStarted { at: MS(20) }, marked("m", true, 25)]
+            [
+                Event::TurnStarted { at: MS(20) },
+                turn_ended(20, 25),
+                marked("m", true, 25)
+            ]
         );
     }
 
@@ -463,6 +488,7 @@ mod tests {
         }
         assert_eq!(refused, 5_000 - WAITING);
         take(&mut playout, 0, 1);
-        assert_eq!(events(&mut playout).len(), WAITING + 1);
+        // With the turn's start and its end.
+        assert_eq!(events(&mut playout).len(), WAITING + 2);
     }
 }
