@@ -327,6 +327,10 @@ mod tests {
         assert_eq!(
             events(&mut playout),
             [
+                Event::TurnEnded {
+                    from: MS(0),
+                    to: MS(40)
+                },
                 marked("a", true, 40),
                 marked("b", true, 40),
                 marked("b", true, 40)
@@ -352,7 +356,14 @@ mod tests {
         take(&mut playout, 20, 1);
         assert_eq!(
             events(&mut playout),
-            [Event::TurnStarted { at: MS(20) }, marked("m", true, 25)]
+            [
+                Event::TurnStarted { at: MS(20) },
+                Event::TurnEnded {
+                    from: MS(20),
+                    to: MS(25)
+                },
+                marked("m", true, 25)
+            ]
         );
     }
 
@@ -463,6 +474,10 @@ mod tests {
         }
         assert_eq!(refused, 5_000 - WAITING);
         take(&mut playout, 0, 1);
-        assert_eq!(events(&mut playout).len(), WAITING + 1);
+        assert_eq!(
+            events(&mut playout).len(),
+            1 + 1 + WAITING,
+            "a turn's start, its end, the marks"
+        );
     }
 }
