@@ -135,19 +135,3 @@ fn a_node_that_is_full_says_when_to_come_back() {
     call.receives("BYE");
     call.ends(EndKind::CallerHungUp, EndBy::Caller);
 }
-
-#[test]
-fn a_caller_from_nowhere_we_know_is_forbidden() {
-    let mut call = Ladder::answered();
-    let answers = call.stranger_sends("203.0.113.5:5060", &late_offer("INVITE", "", ""));
-    // The answer goes where the Via says, with the real source noted in it.
-    assert!(
-        answers
-            .iter()
-            .all(|answer| answer.starts_with("SIP/2.0 403"))
-    );
-    call.sends("403 Forbidden");
-    assert_eq!(call.world.bridge.calls().count(), 1);
-    call.receives("BYE");
-    call.ends(EndKind::CallerHungUp, EndBy::Caller);
-}

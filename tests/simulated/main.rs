@@ -4,6 +4,7 @@
 mod support;
 
 mod agent_lost;
+mod agent_misbehaves;
 mod answer;
 mod barge_in;
 mod cancel;
@@ -19,3 +20,4 @@ mod media_loss;
 mod notify;
 mod races;
 mod reinvite;
+mod strangers;

@@ -136,7 +136,7 @@ fn fate(dice: &mut Entropy) -> Vec<(Duration, Step)> {
     }
     for _ in 0..dice.below(3) {
         let again = Step::Reinvite(Direction::SendRecv);
-        let step = [Step::PressDigit('5'), again][dice.below(2) as usize];
+        let step = one_of(dice, [Step::PressDigit('5'), again]);
         steps.push((secs(1) + ms(dice.below(10_000)), step));
     }
     steps.push((secs(10) + ms(dice.below(8_000)), Step::HangUp));
@@ -146,8 +146,8 @@ fn fate(dice: &mut Entropy) -> Vec<(Duration, Step)> {
 /// What the trunk does about a REFER.
 fn manners(dice: &mut Entropy) -> Vec<(Duration, Step)> {
     let soon = ms(dice.below(1500));
-    let busy = [486, 404, 503, 603][dice.below(4) as usize];
-    let refusal = [405, 603, 403, 503][dice.below(4) as usize];
+    let busy = one_of(dice, [486, 404, 503, 603]);
+    let refusal = one_of(dice, [405, 603, 403, 503]);
     let accepts = (soon, Step::AnswerRefer(202));
     let tries = (soon, Step::Notify(100));
     let rings = (soon + ms(200), Step::Notify(180));
@@ -164,6 +164,11 @@ fn manners(dice: &mut Entropy) -> Vec<(Duration, Step)> {
         18 => vec![(soon, Step::HangUp)],
         _ => Vec::new(),
     }
+}
+
+fn one_of<T: Copy, const N: usize>(dice: &mut Entropy, these: [T; N]) -> T {
+    let index = usize::try_from(dice.below(N as u64)).unwrap_or(0);
+    these[index]
 }
 
 /// How the call ended, and what its handoffs came to.

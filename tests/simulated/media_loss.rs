@@ -65,7 +65,7 @@ fn nobody_else_can_speak_for_the_caller_or_hear_for_it() {
         rtp.extend([0x80; 160]);
         let payload = Bytes::from(rtp);
         let now = call.world.now();
-        call.world.wire.send(now, Datagram { from, to, payload });
+        call.world.wire.send(now, &Datagram { from, to, payload });
         call.passes(ms(20));
     }
     assert_eq!(call.call().agent.frames(), frames + 100, "the caller's own");
@@ -84,7 +84,7 @@ fn rubbish_on_the_rtp_port_changes_nothing() {
     for octets in [&b""[..], b"\0", b"\x80", b"\xff\xff\xff\xff", &long] {
         let payload = Bytes::copy_from_slice(octets);
         let now = call.world.now();
-        call.world.wire.send(now, Datagram { from, to, payload });
+        call.world.wire.send(now, &Datagram { from, to, payload });
         call.passes(ms(20));
     }
     call.agent_speaks(Prompt::WhatElse).caller_hears_the_agent();

@@ -66,18 +66,18 @@ fn a_stale_100_after_the_200_changes_nothing() {
     call.ends(EndKind::Transferred, EndBy::Bridge);
 }
 
+// After our BYE.
+
 #[test]
-fn a_notify_after_our_bye_is_answered_and_changes_nothing() {
+fn good_news_after_our_bye_is_answered_and_settles_what_was_settled() {
     let mut call = Ladder::accepted();
-    call.agent(agent::Event::Hangup {
-        headers: Vec::new(),
-        reason: None,
-    });
-    call.receives("NOTIFY sipfrag 100");
-    call.receives("NOTIFY sipfrag 200").sends("BYE");
-    call.receives("200 OK (BYE)").passes(ms(50));
+    call.receives("NOTIFY sipfrag 180").key_is_read();
+    call.within(secs(65)).sends("BYE");
+    call.receives("200 OK (BYE)").receives("NOTIFY sipfrag 200");
+    call.passes(ms(50));
     assert_eq!(call.count_sent("200 OK (NOTIFY)"), 2);
     call.ends(EndKind::Transferred, EndBy::Bridge);
+    call.handoff_is(HandoffState::Transferred);
 }
 
 #[test]
@@ -87,7 +87,8 @@ fn bad_news_after_our_bye_does_not_undo_what_was_proven() {
     call.key_is_read().passes(secs(1));
     // The trunk never says how it went; with the key read, that is a transfer (and its BYE is ours to send).
     call.within(secs(65)).sends("BYE");
-    call.trunk_sends("NOTIFY sipfrag 486").passes(secs(1));
+    call.receives("NOTIFY sipfrag 486").passes(secs(1));
+    assert_eq!(call.count_sent("200 OK (NOTIFY)"), 2);
     call.ends(EndKind::Transferred, EndBy::Bridge);
     call.handoff_is(HandoffState::Transferred);
 }
@@ -102,6 +103,8 @@ fn a_notify_that_crosses_our_bye_is_answered() {
     assert_eq!(call.count_sent("200 OK (NOTIFY)"), 2);
     call.ends(EndKind::AgentHungUp, EndBy::Operator);
 }
+
+// After we gave up.
 
 #[test]
 fn good_news_after_we_gave_up_is_the_truth_all_the_same() {

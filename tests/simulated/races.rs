@@ -3,6 +3,10 @@
 use baton_core::agent;
 use baton_core::history::{EndBy, EndKind, FailureKind, HandoffState};
 
+use baton_core::sdp::Direction;
+use baton_core::sip::endpoint::Command;
+use bytes::Bytes;
+
 use crate::support::bridge::Dial;
 use crate::support::far_end::Step;
 use crate::support::{Ladder, ms, secs};
@@ -75,7 +79,7 @@ fn a_202_that_crosses_the_callers_bye_waits_for_proof() {
 #[test]
 fn an_offer_that_crosses_the_refer_is_answered_and_so_is_the_refer() {
     let mut call = Ladder::answered();
-    call.trunk_does(Step::Reinvite(baton_core::sdp::Direction::SendOnly))
+    call.trunk_does(Step::Reinvite(Direction::SendOnly))
         .expect("the trunk may hold");
     call.agent_wants_handoff().sends("REFER");
     call.sends("200 OK (INVITE)").refer_arrives();
@@ -88,10 +92,33 @@ fn an_offer_that_crosses_the_refer_is_answered_and_so_is_the_refer() {
 fn an_offer_that_crosses_our_bye_is_refused() {
     let mut call = Ladder::answered();
     call.agent(hangup());
-    call.trunk_does(Step::Reinvite(baton_core::sdp::Direction::SendOnly))
+    call.trunk_does(Step::Reinvite(Direction::SendOnly))
         .expect("the trunk does not know yet");
     call.sends("BYE").sends("481");
     call.ends(EndKind::AgentHungUp, EndBy::Agent);
+}
+
+#[test]
+fn offers_that_cross_are_both_refused_and_both_made_again() {
+    let mut call = Ladder::answered();
+    // The bridge never offers by itself; its endpoint can.
+    let (now, ours) = (call.world.now(), call.call().invited.dialog);
+    let body = Bytes::from_static(
+        b"v=0\r\no=- 1 9 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\n\
+        m=audio 10000 RTP/AVP 0\r\n",
+    );
+    call.world
+        .bridge
+        .endpoint
+        .command(now, ours, Command::Reinvite { body })
+        .expect("it can be asked");
+    call.trunk_does(Step::Reinvite(Direction::SendOnly))
+        .expect("it can be asked");
+    call.sends("INVITE").sends("491 Request Pending");
+    // RFC 3261 §14.1: who made the Call-ID waits 2.1-4 s, the other 0-2 s, so they do not cross again.
+    call.sends("INVITE").sends("200 OK (INVITE)");
+    call.agent_is_told("hold").passes(secs(2)).receives("BYE");
+    call.ends(EndKind::CallerHungUp, EndBy::Caller);
 }
 
 #[test]

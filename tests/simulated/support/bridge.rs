@@ -297,7 +297,9 @@ impl Bridge {
     /// The agent does this now, through its socket.
     pub(crate) fn agent_does(&mut self, now: Instant, number: usize, lines: Vec<Line>) {
         self.with(number, |task, _| {
-            lines.into_iter().for_each(|line| task.agent.prepare(line));
+            for line in lines {
+                task.agent.prepare(line);
+            }
             if let Some(leg) = &mut task.leg {
                 leg.handle_link_message(now, Message::Text("go"));
             }
@@ -307,7 +309,7 @@ impl Bridge {
     /// The agent's socket is gone.
     pub(crate) fn agent_goes(&mut self, now: Instant, number: usize, clean: bool) {
         self.with(number, |task, _| {
-            task.lose_link(now, clean, "socket closed")
+            task.lose_link(now, clean, "socket closed");
         });
     }
 }

@@ -36,10 +36,8 @@ pub(crate) struct Caller {
     pub(crate) media: sdp::Session,
     /// A REFER waits for its answer.
     pub(crate) is_referred: bool,
-    pub(crate) answered: bool,
     /// It has said BYE.
     hung_up: bool,
-    pub(crate) over: bool,
 }
 
 /// How a call is placed.
@@ -117,9 +115,7 @@ impl FarEnd {
                 phone,
                 media,
                 is_referred: false,
-                answered: false,
                 hung_up: false,
-                over: false,
             },
         );
         dialog
@@ -184,23 +180,22 @@ impl FarEnd {
     pub(crate) fn settle(&mut self, now: Instant) {
         while let Some(event) = self.endpoint.poll_event() {
             if let Event::Dialog { dialog, event } = event {
-                self.happened(now, dialog, event);
+                self.happened(now, dialog, &event);
             }
         }
     }
 
-    fn happened(&mut self, now: Instant, dialog: DialogId, event: DialogEvent) {
+    fn happened(&mut self, now: Instant, dialog: DialogId, event: &DialogEvent) {
         let Some(caller) = self.callers.get_mut(&dialog) else {
             return;
         };
-        if let DialogEvent::Answered { body, .. } = &event {
-            caller.answered = true;
+        if let DialogEvent::Answered { body, .. } = event {
             caller.connect(body);
         }
-        if let DialogEvent::ReinviteEnded { status: 200, body } = &event {
+        if let DialogEvent::ReinviteEnded { status: 200, body } = event {
             caller.connect(body);
         }
-        if let DialogEvent::Reinvited { offer } = &event {
+        if let DialogEvent::Reinvited { offer } = event {
             let body = caller.answer_to(offer);
             let command = Command::AnswerReinvite {
                 status: 200,
@@ -222,9 +217,7 @@ impl FarEnd {
             DialogEvent::Bye { .. } | DialogEvent::Lost { .. } | DialogEvent::Refused { .. }
         ) {
             caller.phone.hang_up();
-            caller.over = true;
         }
-        caller.over |= matches!(event, DialogEvent::ByeAnswered { .. });
     }
 
     /// One frame of every telephone.

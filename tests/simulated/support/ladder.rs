@@ -7,6 +7,7 @@
 //! Every ladder ends in [`Ladder::ends`], which also holds what is true of all calls: RTP left every 20 ms, the
 //! history says how it ended, and neither end remembers anything when all timers are over.
 
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -390,9 +391,11 @@ impl Ladder {
     #[track_caller]
     pub(crate) fn agent_is_told_why(&self) -> String {
         let commands = self.call().agent.commands();
-        let reason = commands.iter().rev().find_map(|command| match command {
-            agent::Command::Handoff(update) if update.state == "failed" => update.reason.clone(),
-            _ => None,
+        let reason = commands.iter().rev().find_map(|command| {
+            let agent::Command::Handoff(update) = command else {
+                return None;
+            };
+            (update.state == "failed").then(|| update.reason.clone())?
         });
         reason.expect("a failed handoff has its reason")
     }
@@ -627,7 +630,8 @@ impl Ladder {
             } else {
                 ""
             };
-            ladder.push_str(&format!("{at:9.3} {arrow} {}{lost}\n", message.label));
+            // Writing to a String cannot fail.
+            let _ = writeln!(ladder, "{at:9.3} {arrow} {}{lost}", message.label);
         }
         let now = self.world.clock.since_epoch(self.world.now());
         let agent: Vec<String> = self

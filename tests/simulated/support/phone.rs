@@ -20,6 +20,9 @@ const SILENCE: u8 = 0xff;
 const SAMPLES: u32 = 160;
 /// Payload type of our telephone events.
 const EVENT: u8 = 101;
+/// The E bit of an event, and how loud it is: -10 dBm0.
+const END: u8 = 0x80;
+const VOLUME: u8 = 0x0a;
 /// Frames of one key press.
 const PRESS_FRAMES: u16 = 5;
 
@@ -90,7 +93,7 @@ impl Phone {
         let event = dtmf::event_of(digit).expect("a key of a telephone");
         let frame = |n: u16, end: bool| {
             let [high, low] = (n * 160).to_be_bytes();
-            [event, if end { 0x80 | 10 } else { 10 }, high, low]
+            [event, if end { END | VOLUME } else { VOLUME }, high, low]
         };
         self.press
             .extend((1..=PRESS_FRAMES).map(|n| (n == 1, frame(n, false))));

@@ -173,8 +173,8 @@ impl Wire {
         self.cut.insert(from);
     }
 
-    pub(crate) fn send(&mut self, now: Instant, datagram: Datagram) {
-        let message = (datagram.from.port() == SIP_PORT).then(|| self.note(now, &datagram));
+    pub(crate) fn send(&mut self, now: Instant, datagram: &Datagram) {
+        let message = (datagram.from.port() == SIP_PORT).then(|| self.note(now, datagram));
         let extra = message.and_then(|index| self.played_with(index));
         let lost = extra.is_none() && message.is_some()
             || self.cut.contains(&datagram.from)

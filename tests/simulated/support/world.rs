@@ -72,7 +72,7 @@ impl World {
         let payload = Bytes::copy_from_slice(text.replace('\n', "\r\n").as_bytes());
         let to = self.bridge.address;
         self.wire
-            .send(self.clock.now(), Datagram { from, to, payload });
+            .send(self.clock.now(), &Datagram { from, to, payload });
     }
 
     pub(crate) fn passes(&mut self, time: Duration) {
@@ -120,7 +120,7 @@ impl World {
         self.carry_out_plans(now);
         if tick == Some(at) {
             let packets = self.bridge.tick(now).into_iter().chain(self.far.tick());
-            packets.for_each(|packet| self.wire.send(now, packet));
+            packets.for_each(|packet| self.wire.send(now, &packet));
         }
         self.settle();
         true
@@ -175,7 +175,7 @@ impl World {
 
     fn post(&mut self, from: SocketAddr, to: SocketAddr, payload: Bytes) {
         let now = self.clock.now();
-        self.wire.send(now, Datagram { from, to, payload });
+        self.wire.send(now, &Datagram { from, to, payload });
     }
 
     /// Nothing is remembered any more: the first sign of a leak is that this stays false.
