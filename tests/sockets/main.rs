@@ -4,5 +4,6 @@
     reason = "shell: waits for processes of its own"
 )]
 
+mod agents;
 mod sipp;
 mod support;
