@@ -222,7 +222,11 @@ impl Node {
     }
 
     /// Routes, agents, handoffs and trunks for the calls from here on.
-    pub fn reload(&self, config: Config) {
+    ///
+    /// # Errors
+    /// [`StartError::Setting`]: a node would not start with it, and so this one keeps what it has.
+    pub fn reload(&self, config: Config) -> Result<(), StartError> {
+        refuse_what_cannot_work(&config)?;
         let trunks = trunks(&config);
         let sip = self.sip.clone();
         tokio::spawn(async move {
@@ -230,6 +234,7 @@ impl Node {
             let _ = sip.set_trunks(trunks).await;
         });
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        Ok(())
     }
 
     /// New calls get 503 and `/readyz` says so; returns when the last running call has ended, or after

@@ -12,9 +12,12 @@ use crate::cli::ConfigFile;
 /// `drain_timeout`. A second signal ends the process at once. SIGHUP reads the configuration again.
 ///
 /// # Errors
-/// The operating system gives no signal handlers.
-pub async fn until_stopped(node: Node, config: &ConfigFile) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::new()?;
+/// None today: the end of a node has no fault that its caller could act on.
+pub async fn until_stopped(
+    node: Node,
+    config: &ConfigFile,
+    mut signals: Signals,
+) -> anyhow::Result<ExitCode> {
     loop {
         match signals.next().await {
             Told::Stop => break,
@@ -37,9 +40,9 @@ pub async fn until_stopped(node: Node, config: &ConfigFile) -> anyhow::Result<Ex
 
 /// A bad file is refused and the running configuration kept.
 fn reload(node: &Node, config: &ConfigFile) {
-    match config.load() {
-        Ok(new) => {
-            node.reload(new);
+    let taken = config.load().and_then(|new| Ok(node.reload(new)?));
+    match taken {
+        Ok(()) => {
             info!(
                 "configuration read again: routes, agents, handoffs and trunks are as the file says now"
             );
@@ -53,14 +56,20 @@ enum Told {
     Reload,
 }
 
-struct Signals {
+/// What a node is told from outside. Made before the node takes calls, so that no signal finds the default action.
+#[derive(Debug)]
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    /// Listens from here on.
+    ///
+    /// # Errors
+    /// The operating system gives no signal handlers.
+    pub fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

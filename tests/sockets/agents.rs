@@ -128,7 +128,7 @@ async fn caller_and_agent_hear_each_other() {
         (&json!("hello"), &json!(true))
     );
     assert!(mark["at_ms"].as_u64().is_some_and(|at| at >= 800), "{mark}");
-    talk.agent.hears("speech_stopped").await;
+    talk.agent.hears_octets(64_000).await; // two seconds
     let report = hung_up(talk.call).await;
     talk.agent.hears("stop").await;
 
@@ -188,14 +188,13 @@ async fn clear_silences_the_callers_ear_at_once() {
     sees(&mut talk.call, "the agent's voice", is_it).await;
     talk.agent.hears_octets(16_000).await; // half a second of the caller's silence
     talk.agent.says(&json!({"type": "clear"})).await;
-    let heard_ms = talk.agent.hears("cleared").await["heard_ms"]
-        .as_u64()
-        .expect("a number");
     let mark = talk.agent.hears("mark").await;
     assert_eq!(
         (&mark["name"], &mark["heard"]),
         (&json!("the end of it"), &json!(false))
     );
+    let cleared = talk.agent.hears("cleared").await;
+    let heard_ms = cleared["heard_ms"].as_u64().expect("a number");
     let had = talk.agent.octets.len();
     talk.agent.hears_octets(had + 32_000).await; // and a second in which nothing may be heard
     let report = hung_up(talk.call).await;
@@ -489,8 +488,6 @@ async fn a_media_streams_bot_is_called_as_twilio_calls_it() {
     bot.says(&json!({"event": "mark", "streamSid": stream, "mark": {"name": "said"}}))
         .await;
     assert_eq!(bot.hears("mark").await["mark"]["name"], "said");
-    call.press("7").await;
-    assert_eq!(bot.hears("dtmf").await["dtmf"]["digit"], "7");
     // Five seconds are cut after half a second or so; the mark behind them comes back all the same.
     bot.says(&media(&stream, &ulaw(&sweep(8000, 5000)))).await;
     bot.says(&json!({"event": "mark", "streamSid": stream, "mark": {"name": "cut"}}))
@@ -504,6 +501,8 @@ async fn a_media_streams_bot_is_called_as_twilio_calls_it() {
     for _ in 0..25 {
         bot.hears("media").await;
     }
+    call.press("7").await;
+    assert_eq!(bot.hears("dtmf").await["dtmf"]["digit"], "7");
     let report = hung_up(call).await;
     let stop = bot.hears("stop").await;
     assert_eq!(stop["streamSid"], stream);

@@ -25,7 +25,7 @@ pub(crate) struct Setup {
     sip: String,
     media: String,
     store: String,
-    more: String,
+    pub(crate) more: String,
     drain: &'static str,
     survives_full_disk: bool,
 }
