@@ -162,7 +162,7 @@ fn open_embedded(config: &Config) -> Result<Embedded, StartError> {
 }
 
 /// What `baton check` calls an error keeps the node from starting: a call must not find it first.
-fn refuse_what_cannot_work(config: &Config) -> Result<(), StartError> {
+pub(super) fn refuse_what_cannot_work(config: &Config) -> Result<(), StartError> {
     let findings = config::check::findings(config);
     match findings
         .into_iter()

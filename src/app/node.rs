@@ -1,7 +1,3 @@
-#![expect(
-    clippy::disallowed_methods,
-    reason = "shell: waits for calls to end, with a limit"
-)]
 //! A running node: what it says of itself, reload, drain and stop.
 
 use std::net::SocketAddr;
@@ -12,6 +8,7 @@ use baton_core::sip::endpoint;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::StartError;
 use crate::bridge::registry::Registry;
 use crate::config::{Config, StoreUrl};
 use crate::ingress;
@@ -92,11 +89,16 @@ impl Node {
     }
 
     /// Routes, agents, handoffs, limits and trunks for the calls from here on. Addresses, ports and the store stay.
-    pub async fn reload(&self, config: Config) {
+    ///
+    /// # Errors
+    /// [`StartError::Setting`]: a node would not start with it, and so this one keeps what it has.
+    pub async fn reload(&self, config: Config) -> Result<(), StartError> {
+        super::build::refuse_what_cannot_work(&config)?;
         // Signalling that has stopped needs no trunks.
         let _ = self.sip.set_trunks(config.trunk_table()).await;
         self.ingress.set(config.ingress());
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        Ok(())
     }
 
     /// New calls get 503 and `/readyz` says so; returns when the last running call has ended, or after

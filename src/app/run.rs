@@ -1,7 +1,5 @@
 //! The life of a node after its start: signals, reload, drain, exit.
 
-use std::process::ExitCode;
-
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -10,11 +8,7 @@ use crate::cli::ConfigFile;
 
 /// Serves until SIGTERM or SIGINT, then drains: new calls get 503, running ones may end by themselves until
 /// `drain_timeout`. A second signal ends the process at once. SIGHUP reads the configuration again.
-///
-/// # Errors
-/// The operating system gives no signal handlers.
-pub async fn until_stopped(node: Node, config: &ConfigFile) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::new()?;
+pub async fn until_stopped(node: Node, config: &ConfigFile, mut signals: Signals) {
     loop {
         match signals.next().await {
             Told::Stop => break,
@@ -32,14 +26,16 @@ pub async fn until_stopped(node: Node, config: &ConfigFile) -> anyhow::Result<Ex
         }
     }
     node.stop().await;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// A bad file is refused and the running configuration kept.
 async fn reload(node: &Node, config: &ConfigFile) {
-    match config.load() {
-        Ok(new) => {
-            node.reload(new).await;
+    let taken = match config.load() {
+        Ok(new) => node.reload(new).await.map_err(anyhow::Error::from),
+        Err(error) => Err(error),
+    };
+    match taken {
+        Ok(()) => {
             info!(
                 "configuration read again: routes, agents, handoffs and trunks are as the file says now"
             );
@@ -53,14 +49,20 @@ enum Told {
     Reload,
 }
 
-struct Signals {
+/// What a node is told from outside. Made before the node takes calls, so that no signal finds the default action.
+#[derive(Debug)]
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    /// Listens from here on.
+    ///
+    /// # Errors
+    /// The operating system gives no signal handlers.
+    pub fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

@@ -119,7 +119,7 @@ fn a_handoff_that_succeeds_carries_the_key_of_the_history() {
         "202 and NOTIFY 100 are both evidence of trying"
     );
     let page =
-        http::get(baton.ports.http(), &format!("/sessions/{key}")).expect("the human's page");
+        http::get(baton.ports().http(), &format!("/sessions/{key}")).expect("the human's page");
     assert_eq!(page.status, 200);
     assert!(page.body.contains("<html"), "{}", page.body);
 }

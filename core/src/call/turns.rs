@@ -48,8 +48,10 @@ impl Transcript {
     }
 
     pub(super) fn agent_said(&mut self, text: String) -> Option<Turn> {
+        // Masked or not is settled when the words are said, not when their audio has been heard.
+        let text = self.text(text);
         if let Some(played) = self.played.take() {
-            return Some(self.agent_turn(text, Some(played)));
+            return Some(Self::agent_turn(text, Some(played)));
         }
         match &mut self.words {
             Words::Waiting(words) if words.len() < TEXT_MAX => {
@@ -73,7 +75,7 @@ impl Transcript {
             heard: None,
         };
         match std::mem::take(&mut self.words) {
-            Words::Waiting(words) => return Some(self.agent_turn(words, Some(played))),
+            Words::Waiting(words) => return Some(Self::agent_turn(words, Some(played))),
             Words::Written => {}
             Words::None => self.played = Some(played),
         }
@@ -89,7 +91,7 @@ impl Transcript {
             heard: Some(heard),
         };
         match std::mem::take(&mut self.words) {
-            Words::Waiting(words) => return Some(self.agent_turn(words, Some(played))),
+            Words::Waiting(words) => return Some(Self::agent_turn(words, Some(played))),
             Words::Written => {}
             Words::None => self.played = (!heard.is_zero()).then_some(played),
         }
@@ -124,13 +126,13 @@ impl Transcript {
             return None;
         };
         self.words = Words::Written;
-        Some(self.agent_turn(words, None))
+        Some(Self::agent_turn(words, None))
     }
 
-    fn agent_turn(&self, text: String, played: Option<Played>) -> Turn {
+    fn agent_turn(text: String, played: Option<Played>) -> Turn {
         Turn {
             role: Role::Agent,
-            text: self.text(text),
+            text: bounded(text),
             from_ms: played.map(|p| ms(p.from)),
             to_ms: played.map(|p| ms(p.to)),
             heard_ms: played.and_then(|p| p.heard).map(ms),
@@ -171,6 +173,19 @@ mod tests {
             (turn.from_ms, turn.to_ms, turn.heard_ms),
             (Some(20), Some(900), None)
         );
+    }
+
+    #[test]
+    fn words_are_masked_by_what_held_when_they_were_said() {
+        let mut transcript = Transcript::default();
+        transcript.agent_said("Where to?".into());
+        transcript.mask(true);
+        let before = transcript.agent_played(at(0), at(500)).expect("complete");
+        assert_eq!(before.text, "Where to?");
+        transcript.agent_said("Your number is 4111".into());
+        transcript.mask(false);
+        let meanwhile = transcript.agent_played(at(500), at(900)).expect("complete");
+        assert_eq!(meanwhile.text, MASKED);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One running bridge: the real binary with a configuration, ports and a data directory of its own.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,200 @@ use super::http;
 use super::ports::Ports;
 
 /// Nothing here takes longer on a loaded machine, unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A bridge about to be started: its ports, its directory and its configuration.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) ports: Ports,
+    dir: TempDir,
+    agents: String,
+    sip: String,
+    media: String,
+    store: String,
+    pub(crate) more: String,
+    drain: &'static str,
+    survives_full_disk: bool,
+}
+
+impl Setup {
+    /// The scripted agent, and a human at `sip:humans@127.0.0.1`.
+    pub(crate) fn new() -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        Self {
+            ports: Ports::take(),
+            agents: "[[agent]]\nname = \"bot\"\nkind = \"scripted\"\n".into(),
+            sip: String::new(),
+            media: String::new(),
+            store: format!("embedded:{}/store", dir.path().display()),
+            more: String::new(),
+            drain: "1s",
+            survives_full_disk: false,
+            dir,
+        }
+    }
+
+    /// These `[[agent]]` sections instead of the scripted one.
+    pub(crate) fn agents(mut self, sections: &str) -> Self {
+        sections.clone_into(&mut self.agents);
+        self
+    }
+
+    /// Further lines of `[sip]`.
+    pub(crate) fn sip(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.sip);
+        self
+    }
+
+    /// `[media] rtp_ports`, within this test's own ports.
+    pub(crate) fn rtp_ports(mut self, first: u16, last: u16) -> Self {
+        self.media = format!("rtp_ports = \"{first}-{last}\"");
+        self
+    }
+
+    /// `[store] url`.
+    pub(crate) fn store(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.store);
+        self
+    }
+
+    /// Further sections.
+    pub(crate) fn more(mut self, sections: &str) -> Self {
+        sections.clone_into(&mut self.more);
+        self
+    }
+
+    /// `[sip] drain_timeout`.
+    pub(crate) fn drain(mut self, timeout: &'static str) -> Self {
+        self.drain = timeout;
+        self
+    }
+
+    /// A file size limit is an error for it, as a full disk is, and not its death by SIGXFSZ.
+    pub(crate) fn survives_full_disk(mut self) -> Self {
+        self.survives_full_disk = true;
+        self
+    }
+
+    /// Its directory.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// `baton WORDS -c FILE`, with the file written; its output is read by nobody yet.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let file = self.write();
+        let binary = env!("CARGO_BIN_EXE_baton");
+        let mut command = if self.survives_full_disk {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", binary]);
+            shell
+        } else {
+            Command::new(binary)
+        };
+        command
+            .args(words)
+            .arg("-c")
+            .arg(file)
+            .current_dir(self.dir())
+            .env_remove("BATON_CONFIG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs `baton WORDS -c FILE` to its end.
+    pub(crate) fn run(&self, words: &[&str]) -> Fate {
+        let output = self.command(words).output().expect("the binary runs");
+        Fate::of(&output)
+    }
+
+    /// Starts the bridge, and waits until it takes calls.
+    pub(crate) fn start(self) -> Baton {
+        let (child, grown, log) = spawn(&self);
+        let mut baton = Baton {
+            child,
+            grown,
+            log,
+            setup: self,
+        };
+        baton.takes_calls();
+        baton
+    }
+
+    /// Writes `baton.toml`.
+    pub(crate) fn write(&self) -> PathBuf {
+        let file = self.dir().join("baton.toml");
+        std::fs::write(&file, self.configuration()).expect("it can be written");
+        file
+    }
+
+    fn configuration(&self) -> String {
+        let rtp = self.ports.rtp();
+        let default_media = format!("rtp_ports = \"{}-{}\"", rtp.start(), rtp.end());
+        format!(
+            r#"
+[sip]
+listen = ["udp:127.0.0.1:{sip_port}"]
+public_address = "127.0.0.1"
+drain_timeout = "{drain}"
+{sip}
+
+[media]
+{media}
+recording_dir = "{data}/recordings"
+
+[http]
+listen = "127.0.0.1:{http_port}"
+
+[store]
+url = "{store}"
+
+{agents}
+
+[[handoff]]
+name = "humans"
+target = "sip:humans@127.0.0.1"
+
+{more}
+"#,
+            sip_port = self.ports.sip(),
+            http_port = self.ports.http(),
+            drain = self.drain,
+            sip = self.sip,
+            media = if self.media.is_empty() {
+                &default_media
+            } else {
+                &self.media
+            },
+            data = self.dir().display(),
+            store = self.store,
+            agents = self.agents,
+            more = self.more,
+        )
+    }
+}
+
+/// How a process that ends by itself ended.
+#[derive(Debug)]
+pub(crate) struct Fate {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Fate {
+    /// From what the system says of a process.
+    pub(crate) fn of(output: &std::process::Output) -> Self {
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        Self {
+            code: output.status.code(),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+}
 
 /// A running bridge; dropping it ends the process.
 #[derive(Debug)]
@@ -21,49 +215,114 @@ pub(crate) struct Baton {
     child: Child,
     /// A knock whenever the log has grown; knocks coalesce, the log never holds the bridge back.
     grown: Receiver<()>,
-    log: Arc<Mutex<Vec<String>>>,
-    pub(crate) ports: Ports,
-    dir: TempDir,
+    log: Log,
+    pub(crate) setup: Setup,
 }
+
+type Log = Arc<Mutex<Vec<String>>>;
 
 impl Baton {
     /// Starts it with the scripted agent and a human at `sip:humans@127.0.0.1`.
     pub(crate) fn start() -> Self {
-        Self::with("[[agent]]\nname = \"bot\"\nkind = \"scripted\"\n", "")
+        Setup::new().start()
     }
 
     /// Starts it with these `[[agent]]` sections and further lines for `[sip]`.
     pub(crate) fn with(agents: &str, sip: &str) -> Self {
-        let ports = Ports::take();
-        let dir = TempDir::new().expect("a temporary directory");
-        let file = dir.path().join("baton.toml");
-        std::fs::write(&file, configuration(&ports, &dir, agents, sip)).expect("it can be written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_baton"))
-            .arg("serve")
-            .arg("-c")
-            .arg(&file)
-            .current_dir(dir.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary was built with this test");
-        let (knock, grown) = sync_channel(1);
-        let log = Arc::new(Mutex::new(Vec::new()));
-        follow(child.stdout.take().expect("piped"), &log, knock.clone());
-        follow(child.stderr.take().expect("piped"), &log, knock);
-        let mut baton = Self {
-            child,
-            grown,
-            log,
-            ports,
-            dir,
-        };
-        baton.wait_until("it takes calls", |baton| {
-            let ready = http::get(baton.ports.http(), "/readyz");
+        Setup::new().agents(agents).sip(sip).start()
+    }
+
+    /// Its ports.
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.setup.ports
+    }
+
+    /// `sip:bot@` where it listens.
+    pub(crate) fn uri(&self) -> String {
+        format!("sip:bot@127.0.0.1:{}", self.ports().sip())
+    }
+
+    fn takes_calls(&mut self) {
+        self.wait_until("it takes calls", |baton| {
+            let ready = http::get(baton.ports().http(), "/readyz");
             ready.is_ok_and(|answer| answer.status == 200)
         });
-        baton
+    }
+
+    /// `kill -9`, and no more of it.
+    pub(crate) fn kill_9(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it is ours");
+    }
+
+    /// Starts it again with the same configuration on the same directory.
+    pub(crate) fn start_again(&mut self) {
+        (self.child, self.grown, self.log) = spawn(&self.setup);
+        self.takes_calls();
+    }
+
+    /// `kill -NAME`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("sh")
+            .args(["-c", "kill -\"$0\" \"$1\"", name, &pid])
+            .status();
+        assert!(
+            sent.is_ok_and(|status| status.success()),
+            "kill -{name} {pid}"
+        );
+    }
+
+    /// Octets that its files may have from now on; `None`: as many as they like.
+    pub(crate) fn limit_files(&self, octets: Option<u64>) {
+        let limit = octets.map_or("unlimited".to_owned(), |octets| octets.to_string());
+        let set = Command::new("prlimit")
+            .args(["--pid", &self.child.id().to_string()])
+            .arg(format!("--fsize={limit}:unlimited"))
+            .status();
+        assert!(
+            set.is_ok_and(|status| status.success()),
+            "prlimit (Debian: util-linux)"
+        );
+    }
+
+    /// Waits for its end, and returns its exit code.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        let end = Instant::now() + PATIENCE;
+        // Both its pipes close with it.
+        while self.grown.recv_timeout(Duration::from_millis(50))
+            != Err(RecvTimeoutError::Disconnected)
+        {
+            assert!(Instant::now() < end, "it does not end\n{}", self.story());
+        }
+        self.child.wait().expect("it is ours").code()
+    }
+
+    /// Resident memory, KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("it runs on Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        number
+            .and_then(|n| n.trim().parse().ok())
+            .expect("VmRSS in kB")
+    }
+
+    /// Waits until it has said this.
+    pub(crate) fn says(&mut self, text: &str) {
+        self.wait_until(&format!("it says {text:?}"), |baton| baton.has_said(text));
+    }
+
+    /// Whether it has said this.
+    pub(crate) fn has_said(&self, text: &str) -> bool {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().any(|line| line.contains(text))
+    }
+
+    /// `GET /v1/sessions/{key}`.
+    pub(crate) fn session(&self, key: &str) -> Value {
+        self.json(&format!("/v1/sessions/{key}"))
     }
 
     /// Waits for `true`, asked again whenever the bridge says something, and now and then when it is silent.
@@ -85,7 +344,7 @@ impl Baton {
 
     /// `GET path` as JSON.
     pub(crate) fn json(&self, path: &str) -> Value {
-        let answer = http::get(self.ports.http(), path)
+        let answer = http::get(self.ports().http(), path)
             .unwrap_or_else(|error| panic!("GET {path}: {error}"));
         assert_eq!(answer.status, 200, "GET {path}: {}", answer.body);
         serde_json::from_str(&answer.body)
@@ -127,7 +386,7 @@ impl Baton {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         format!(
             "--- baton ({})\n{}",
-            self.dir.path().display(),
+            self.setup.dir().display(),
             log.join("\n")
         )
     }
@@ -151,6 +410,18 @@ pub(crate) fn text(value: &Value) -> &str {
         .unwrap_or_else(|| panic!("a string, not {value}"))
 }
 
+fn spawn(setup: &Setup) -> (Child, Receiver<()>, Log) {
+    let mut child = setup
+        .command(&["serve"])
+        .spawn()
+        .expect("the binary was built with this test");
+    let (knock, grown) = sync_channel(1);
+    let log = Log::default();
+    follow(child.stdout.take().expect("piped"), &log, knock.clone());
+    follow(child.stderr.take().expect("piped"), &log, knock);
+    (child, grown, log)
+}
+
 /// Lines of `from` into the log, with a knock for each.
 fn follow(from: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>, knock: SyncSender<()>) {
     let log = Arc::clone(log);
@@ -163,36 +434,4 @@ fn follow(from: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>, knock
             let _ = knock.try_send(());
         }
     });
-}
-
-fn configuration(ports: &Ports, dir: &TempDir, agents: &str, sip: &str) -> String {
-    let data = dir.path().display();
-    let (first, last) = (ports.rtp().start().to_owned(), ports.rtp().end().to_owned());
-    format!(
-        r#"
-[sip]
-listen = ["udp:127.0.0.1:{sip_port}"]
-public_address = "127.0.0.1"
-drain_timeout = "1s"
-{sip}
-
-[media]
-rtp_ports = "{first}-{last}"
-recording_dir = "{data}/recordings"
-
-[http]
-listen = "127.0.0.1:{http_port}"
-
-[store]
-url = "embedded:{data}/store"
-
-{agents}
-
-[[handoff]]
-name = "humans"
-target = "sip:humans@127.0.0.1"
-"#,
-        sip_port = ports.sip(),
-        http_port = ports.http(),
-    )
 }

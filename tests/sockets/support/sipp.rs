@@ -48,13 +48,13 @@ impl Sipp {
         assert!(scenario.is_file(), "{} is there", scenario.display());
         let screen = File::create(path("screen")).expect("it can be written");
         let status = Command::new(program())
-            .arg(format!("127.0.0.1:{}", baton.ports.sip()))
+            .arg(format!("127.0.0.1:{}", baton.ports().sip()))
             .arg("-sf")
             .arg(&scenario)
             .args(["-s", "bot", "-i", "127.0.0.1", "-mi", "127.0.0.1"])
-            .args(["-p", &baton.ports.sipp().to_string()])
-            .args(["-mp", &baton.ports.sipp_media().to_string()])
-            .args(["-cp", &baton.ports.sipp_control().to_string()])
+            .args(["-p", &baton.ports().sipp().to_string()])
+            .args(["-mp", &baton.ports().sipp_media().to_string()])
+            .args(["-cp", &baton.ports().sipp_control().to_string()])
             .args(["-m", "1", "-nostdin", "-timeout", "40s", "-timeout_error"])
             .args(["-trace_msg", "-message_file"])
             .arg(path("messages"))
