@@ -4,7 +4,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use super::Node;
-use crate::cli::ConfigFile;
+use crate::config::ConfigFile;
 
 /// Serves until SIGTERM or SIGINT, then drains: new calls get 503, running ones may end by themselves until
 /// `drain_timeout`. A second signal ends the process at once. SIGHUP reads the configuration again.

@@ -6,6 +6,7 @@
 mod assemble;
 pub mod check;
 mod expand;
+mod file;
 pub mod keys;
 pub mod load;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use file::ConfigFile;
 pub use load::{LoadError, from_str, load};
 
 /// Everything that can be set. `Default` is what Baton does with no file at all.

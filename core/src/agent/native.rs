@@ -12,7 +12,7 @@ pub mod wire;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::config::Secret;
+use super::secret::Secret;
 use super::handoff_frame::{self, HandoffFault};
 use super::{
     Audio, AudioFormat, Command, Dialect, Event, LinkRequest, MAX_MARK, Message, MessageKind,

@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::config::Secret;
+use super::secret::Secret;
 use super::{
     Audio, AudioFormat, CallInfo, Command, Dialect, Event, LinkRequest, MAX_MARK, Message,
     MessageKind, Outbox, Start,
