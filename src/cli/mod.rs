@@ -56,3 +56,17 @@ impl Cli {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_that_reads_the_configuration_takes_it_from_dash_c() {
+        for command in ["serve", "check", "history KEY", "health"] {
+            let line = format!("baton {command} -c there.toml");
+            let parsed = Cli::try_parse_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+    }
+}

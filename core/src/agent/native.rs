@@ -12,8 +12,8 @@ pub mod wire;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::secret::Secret;
 use super::handoff_frame::{self, HandoffFault};
+use super::secret::Secret;
 use super::{
     Audio, AudioFormat, Command, Dialect, Event, LinkRequest, MAX_MARK, Message, MessageKind,
     Outbox,
