@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    fn invited(called: &str, caller: &str, headers: &[(&str, &str)]) -> Invited {
+    fn invited(to: &str, from: &str, headers: &[(&str, &str)]) -> Invited {
         let address = ([127, 0, 0, 1], 5060).into();
         Invited {
             dialog: DialogId(1),
@@ -76,9 +76,9 @@ mod tests {
             },
             trunk: "carrier".into(),
             call_id: "c@h".into(),
-            request_uri: format!("sip:{called}@h"),
-            called: called.into(),
-            caller: caller.into(),
+            request_uri: format!("sip:{to}@h"),
+            called: to.into(),
+            caller: from.into(),
             caller_name: None,
             headers: headers
                 .iter()
