@@ -1,7 +1,7 @@
 //! `baton.toml`: one file, every key optional (PRODUCT.md §2).
 //!
-//! [`load`] reads the text (unknown keys, `${..}`, shapes); this file holds what it means; [`keys`] is the
-//! catalogue that error messages and the reference table are made from; [`check`] finds what is legal but wrong.
+//! [`mod@load`] reads the text (unknown keys, `${..}`, shapes); this file holds what it means; [`keys`] is the
+//! catalogue that error messages and the reference table are made from; [`mod@check`] finds what is legal but wrong.
 
 mod assemble;
 pub mod check;
