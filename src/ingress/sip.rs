@@ -28,11 +28,13 @@ use crate::net::sip_task::Arrived;
 /// The configuration that new calls are made by; replaced as a whole on reload.
 pub type Current = Arc<RwLock<Arc<Config>>>;
 
-/// Takes calls until signalling stops, and waits for the last one to end.
+/// Takes calls until it is told to stop or signalling does, and waits for the last one to end.
 pub async fn serve(bridge: Arc<Bridge>, config: Current, mut arrivals: mpsc::Receiver<Arrived>) {
     let first = admission_config(&current(&config));
     let mut limits = Limits::new(Instant::now(), first, bridge.fork_entropy());
     let mut calls = JoinSet::new();
+    // Calls hold on to signalling, so that its end cannot be what ends them.
+    let mut stop = bridge.stop.clone();
     loop {
         tokio::select! {
             arrived = arrivals.recv() => match arrived {
@@ -55,6 +57,11 @@ pub async fn serve(bridge: Arc<Bridge>, config: Current, mut arrivals: mpsc::Rec
                 }
                 None => break,
             },
+            changed = stop.changed() => {
+                if changed.is_err() || *stop.borrow_and_update() {
+                    break;
+                }
+            }
             Some(ended) = calls.join_next(), if !calls.is_empty() => match ended {
                 Ok(source) => limits.release(source),
                 Err(error) => tracing::error!(%error, "a call's task broke"),
