@@ -206,6 +206,7 @@ impl CallTask {
             Action::Refer(_receipt, command)
             | Action::HangUpAndReturn(_receipt, command)
             | Action::Redirect(_receipt, command) => {
+                self.historian.settle().await;
                 if let Err(error) = self.say(command).await {
                     self.tell(Input::NotSent {
                         why: error.to_string(),

@@ -16,6 +16,9 @@ const BATCH: usize = 64;
 /// After a failed append.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long a handoff waits for its own `committed` to be on disk: the history behind it is there already.
+const SETTLE: Duration = Duration::from_millis(500);
+
 type Pending<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// One call's writer.
@@ -59,6 +62,23 @@ impl Historian {
         self.commit = Some(Box::pin(
             async move { (end, commit(&*store, pending).await) },
         ));
+    }
+
+    /// Makes durable that a commit succeeded, so that whoever reads after a crash knows that the handoff may have left.
+    /// What it commits is safe: a store that fails or stalls now holds nothing back.
+    pub(super) async fn settle(&mut self) {
+        let Some((first, events)) = self.journal.batch(usize::MAX) else {
+            return;
+        };
+        let end = first + events.len() as u64;
+        let append = self
+            .store
+            .append(self.journal.key(), first, events, Durability::Durable);
+        match tokio::time::timeout(SETTLE, append).await {
+            Ok(Ok(())) => self.journal.stored(end),
+            Ok(Err(error)) => tracing::warn!(%error, "a handoff leaves before its step is durable"),
+            Err(_) => tracing::warn!("a handoff leaves before its step is durable: slow store"),
+        }
     }
 
     /// When a failed append is tried again.

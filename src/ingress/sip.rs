@@ -16,11 +16,13 @@ use super::{Config, Current};
 use crate::bridge::{Bridge, call_task, plan};
 use crate::net::sip_task::Arrived;
 
-/// Takes calls until signalling stops, and waits for the last one to end.
+/// Takes calls until it is told to stop or signalling does, and waits for the last one to end.
 pub async fn serve(bridge: Arc<Bridge>, current: Current, mut arrivals: mpsc::Receiver<Arrived>) {
     let mut config = current.get();
     let mut limits = Limits::new(Instant::now(), config.limits, bridge.fork_entropy());
     let mut calls = JoinSet::new();
+    // Calls hold on to signalling, so that its end cannot be what ends them.
+    let mut stop = bridge.stop.clone();
     loop {
         tokio::select! {
             arrived = arrivals.recv() => {
@@ -45,6 +47,11 @@ pub async fn serve(bridge: Arc<Bridge>, current: Current, mut arrivals: mpsc::Re
                     Box::pin(call).await;
                     source
                 });
+            }
+            changed = stop.changed() => {
+                if changed.is_err() || *stop.borrow_and_update() {
+                    break;
+                }
             }
             Some(ended) = calls.join_next(), if !calls.is_empty() => match ended {
                 Ok(source) => limits.release(source),

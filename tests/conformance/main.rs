@@ -1,4 +1,6 @@
-//! Conformance: published test messages, and everything near them.
+//! Conformance: published test messages and everything near them; one suite for every store, one for every dialect.
 
+mod agent;
 mod mutation;
+mod store;
 mod torture;

@@ -1,6 +1,7 @@
 //! The library's own softphone as the caller and the trunk.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use baton::softphone::{
@@ -12,9 +13,11 @@ use tokio::time::timeout;
 use super::Baton;
 use super::baton::PATIENCE;
 
-/// A phone on loopback; the same numbers in every run.
+/// A phone on loopback; another one each time, and the same ones in every run.
 pub(crate) fn phone() -> Phone {
-    Phone::bind(PhoneConfig::loopback(Entropy::from_number(7))).expect("loopback has a port")
+    static PHONES: AtomicU64 = AtomicU64::new(7);
+    let seed = PHONES.fetch_add(1, Ordering::Relaxed);
+    Phone::bind(PhoneConfig::loopback(Entropy::from_number(seed))).expect("loopback has a port")
 }
 
 /// A call to this bridge that keeps everything it sees and ends when the far end ends it.
