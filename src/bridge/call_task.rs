@@ -17,7 +17,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use baton_core::call::{Action, Call, Final, Input, LegSetup, Operator as Wish, Setup};
+use baton_core::call::{self, Action, Call, Final, Input, LegSetup, Operator as Wish, Setup};
 use baton_core::history::{Event, Kind, UnixMillis, WallClock};
 use baton_core::leg::{self, Leg};
 use baton_core::media::g711;
@@ -29,11 +29,11 @@ use baton_core::{agent, sdp};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
-use super::Bridge;
 use super::historian::{Historian, Wrote};
 use super::plan::Plan;
 use super::registry::{CallView, EndView, Operator, Refusal, Registration, Reply};
 use super::view;
+use super::{Bridge, Media};
 use crate::net::media_shard::{self, LegOpen};
 
 /// How long the last events of a history may take to be written after the call has ended.
@@ -56,7 +56,35 @@ struct Materials {
     vad: vad::Config,
     rtp: UdpSocket,
     signalling: IpAddr,
+    announce_speech: bool,
     entropy: Entropy,
+}
+
+impl Materials {
+    /// What the SDP settled and what the configuration says, with numbers nobody can guess (RFC 3550 §5.1).
+    fn leg_config(&mut self, media: &sdp::Negotiated, shared: &Media) -> leg::Config {
+        leg::Config {
+            remote: media.remote,
+            signalling: self.signalling,
+            latch: shared.latch,
+            codec: match media.codec {
+                sdp::Codec::Pcmu => g711::Codec::Pcmu,
+                sdp::Codec::Pcma => g711::Codec::Pcma,
+            },
+            telephone_event: media.telephone_event,
+            comfort_noise: media.comfort_noise,
+            send: media.send,
+            receive: call::is_owed_audio(media),
+            announce_speech: self.announce_speech,
+            jitter: shared.jitter,
+            vad: self.vad,
+            playout_max: shared.playout_max,
+            no_rtp_timeout: shared.no_rtp_timeout,
+            ssrc: self.entropy.next_u32(),
+            seq: SeqNo((self.entropy.next_u32() & 0xffff) as u16),
+            timestamp: RtpTimestamp(self.entropy.next_u32()),
+        }
+    }
 }
 
 struct CallTask {
@@ -104,6 +132,7 @@ impl CallTask {
             vad,
             rtp,
             signalling,
+            announce_speech: setup.config.barge_in != call::BargeIn::Off,
             entropy: bridge.fork_entropy(),
         };
         Self {
@@ -183,7 +212,19 @@ impl CallTask {
                 (Wish::Handoff(request), Answer::Handoff(reply))
             }
             Operator::Hangup { reason, reply } => (Wish::Hangup { reason }, Answer::Done(reply)),
-            Operator::Dtmf { digits, reply, .. } => (Wish::Dtmf { digits }, Answer::Done(reply)),
+            Operator::Dtmf {
+                digits,
+                duration,
+                gap,
+                reply,
+            } => (
+                Wish::Dtmf {
+                    digits,
+                    duration,
+                    gap,
+                },
+                Answer::Done(reply),
+            ),
             Operator::KeyRead { key } if key == self.call.key() => {
                 return self.tell(Input::KeyRead);
             }
@@ -238,7 +279,7 @@ impl CallTask {
 
     /// Opens the leg on its shard. When that fails, the core hears that its media is gone and takes the next step.
     async fn open_leg(&mut self, setup: LegSetup) {
-        let Some(materials) = self.materials.take() else {
+        let Some(mut materials) = self.materials.take() else {
             return;
         };
         let now = Instant::now();
@@ -253,20 +294,13 @@ impl CallTask {
             ));
             tape
         });
-        let Materials {
-            agent,
-            vad,
-            rtp,
-            signalling,
-            mut entropy,
-        } = materials;
-        let dialect = agent::build(&agent, entropy.fork());
-        let config = self.leg_config(&setup.media, vad, signalling, &mut entropy);
+        let dialect = agent::build(&materials.agent, materials.entropy.fork());
+        let config = materials.leg_config(&setup.media, &self.bridge.media);
         let leg = Leg::new(now, config, dialect, setup.start, tape);
         let open = LegOpen {
             link: leg.link(),
             leg,
-            rtp_socket: rtp,
+            rtp_socket: materials.rtp,
             connect_timeout: self.connect_timeout,
             events: self.leg_sink.clone(),
         };
@@ -276,35 +310,6 @@ impl CallTask {
                 tracing::error!(%error, "no media for this call");
                 self.tell(Input::Leg(leg::Event::Closed(Box::default())));
             }
-        }
-    }
-
-    fn leg_config(
-        &self,
-        media: &sdp::Negotiated,
-        vad: vad::Config,
-        signalling: IpAddr,
-        entropy: &mut Entropy,
-    ) -> leg::Config {
-        let shared = &self.bridge.media;
-        leg::Config {
-            remote: media.remote,
-            signalling,
-            latch: shared.latch,
-            codec: match media.codec {
-                sdp::Codec::Pcmu => g711::Codec::Pcmu,
-                sdp::Codec::Pcma => g711::Codec::Pcma,
-            },
-            telephone_event: media.telephone_event,
-            comfort_noise: media.comfort_noise,
-            send: media.send,
-            jitter: shared.jitter,
-            vad,
-            playout_max: shared.playout_max,
-            no_rtp_timeout: shared.no_rtp_timeout,
-            ssrc: entropy.next_u32(),
-            seq: SeqNo((entropy.next_u32() & 0xffff) as u16),
-            timestamp: RtpTimestamp(entropy.next_u32()),
         }
     }
 

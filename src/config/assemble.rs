@@ -12,8 +12,8 @@ use baton_core::{admission, agent, call, handoff, sdp};
 use wildmatch::WildMatch;
 
 use super::{
-    Agent, AgentKind, Answer, Codec, Config, Handoff, HandoffFailure, Latch, OnClose, OnFailure,
-    PublicAddress, Route, StoreUrl,
+    Agent, AgentKind, Answer, BargeIn, Codec, Config, Handoff, HandoffFailure, Latch, OnClose,
+    OnFailure, PublicAddress, Route, StoreUrl,
 };
 use crate::bridge::Media;
 use crate::bridge::plan::Terms;
@@ -160,6 +160,11 @@ impl Config {
         }
     }
 
+    fn with_commit_timeout(&self, mut handoff: handoff::Config) -> handoff::Config {
+        handoff.timeouts.commit = self.store.commit_timeout;
+        handoff
+    }
+
     /// Without a name the first agent and the first handoff; without any, the scripted agent and no human.
     fn terms(&self, route: &Route) -> Terms {
         let agent = named(&self.agents, route.agent.as_deref(), |agent| &agent.name);
@@ -181,7 +186,7 @@ impl Config {
                 hangover: agent.vad_hangover,
             },
             call: agent.policies(),
-            handoff: handoff.unwrap_or_default().plan(),
+            handoff: self.with_commit_timeout(handoff.unwrap_or_default().plan()),
         }
     }
 }
@@ -213,6 +218,12 @@ impl Agent {
                 Answer::AtOnce => call::AnswerPolicy::AtOnce,
             },
             connect_timeout: self.connect_timeout,
+            barge_in: match self.barge_in {
+                BargeIn::Off => call::BargeIn::Off,
+                BargeIn::Notify => call::BargeIn::Notify,
+                BargeIn::Pause => call::BargeIn::Pause,
+                BargeIn::Clear => call::BargeIn::Clear,
+            },
             on_close: match self.on_close {
                 OnClose::Handoff => call::OnClose::Handoff,
                 OnClose::Hangup => call::OnClose::Hangup,

@@ -4,6 +4,7 @@
 )]
 //! From an INVITE to a call: admitted, routed, given a port, and left to its task.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +22,8 @@ pub async fn serve(bridge: Arc<Bridge>, current: Current, mut arrivals: mpsc::Re
     let mut config = current.get();
     let mut limits = Limits::new(Instant::now(), config.limits, bridge.fork_entropy());
     let mut calls = JoinSet::new();
+    // Whose place each call holds: given back also when its task breaks.
+    let mut sources = HashMap::new();
     // Calls hold on to signalling, so that its end cannot be what ends them.
     let mut stop = bridge.stop.clone();
     loop {
@@ -42,21 +45,27 @@ pub async fn serve(bridge: Arc<Bridge>, current: Current, mut arrivals: mpsc::Re
                         continue;
                     }
                 };
-                calls.spawn(async move {
-                    // Boxed: a call is planned with more in hand than it keeps.
-                    Box::pin(call).await;
-                    source
-                });
+                // Boxed: a call is planned with more in hand than it keeps.
+                let task = calls.spawn(Box::pin(call));
+                sources.insert(task.id(), source);
             }
             changed = stop.changed() => {
                 if changed.is_err() || *stop.borrow_and_update() {
                     break;
                 }
             }
-            Some(ended) = calls.join_next(), if !calls.is_empty() => match ended {
-                Ok(source) => limits.release(source),
-                Err(error) => tracing::error!(%error, "a call's task broke"),
-            },
+            Some(ended) = calls.join_next_with_id(), if !calls.is_empty() => {
+                let id = match ended {
+                    Ok((id, ())) => id,
+                    Err(error) => {
+                        tracing::error!(%error, "a call's task broke");
+                        error.id()
+                    }
+                };
+                if let Some(source) = sources.remove(&id) {
+                    limits.release(source);
+                }
+            }
         }
     }
     while calls.join_next().await.is_some() {}

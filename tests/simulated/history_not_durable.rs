@@ -61,11 +61,11 @@ fn a_session_that_has_expired_keeps_the_caller_with_the_agent() {
 }
 
 #[test]
-fn a_store_that_hangs_keeps_the_caller_with_the_agent_after_ten_seconds() {
+fn a_store_that_hangs_keeps_the_caller_with_the_agent_after_commit_timeout() {
     let mut call = Ladder::answered();
     call.store_hangs().agent_wants_handoff();
     call.agent_is_told("handoff requested");
-    call.sends_nothing_for(secs(9)).agent_is_not_told("handoff");
+    call.sends_nothing_for(secs(2)).agent_is_not_told("handoff");
     call.agent_is_told("handoff failed");
     stays_with_the_agent(&mut call, "did not answer");
     call.store_works().passes(secs(2));

@@ -38,6 +38,19 @@ fn a_long_hold_is_no_lost_call() {
 }
 
 #[test]
+fn a_hold_with_or_without_music_is_no_lost_call() {
+    let mut call = Ladder::answered();
+    call.receives("INVITE sendonly");
+    call.sends("200 OK (INVITE)").with("a=recvonly");
+    call.passes(secs(1)).caller_goes_dead().passes(secs(120));
+    assert_eq!(call.call().phase(), "talking");
+    call.caller_is_silent().receives("INVITE sendrecv");
+    call.sends("200 OK (INVITE)").with("a=sendrecv");
+    call.passes(secs(1)).receives("BYE");
+    call.ends(EndKind::CallerHungUp, EndBy::Caller);
+}
+
+#[test]
 fn a_mere_refresh_changes_nothing() {
     let mut call = Ladder::answered();
     for _ in 0..3 {

@@ -9,6 +9,8 @@ pub struct Config {
     pub answer: AnswerPolicy,
     /// How long the agent may take to open.
     pub connect_timeout: Duration,
+    /// What the caller's voice does to the agent's.
+    pub barge_in: BargeIn,
     /// The agent closed cleanly without saying what next.
     pub on_close: OnClose,
     /// It cannot be reached, or broke.
@@ -26,6 +28,7 @@ impl Default for Config {
         Self {
             answer: AnswerPolicy::WhenReady,
             connect_timeout: Duration::from_secs(3),
+            barge_in: BargeIn::Notify,
             on_close: OnClose::Handoff,
             on_failure: OnAgentFailure::Handoff,
             forward_headers: vec!["X-*".into(), "User-to-User".into()],
@@ -57,6 +60,20 @@ pub enum AnswerPolicy {
     WhenReady,
     /// At once; the agent connects while the line is open.
     AtOnce,
+}
+
+/// What the caller's voice does to the agent's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BargeIn {
+    /// Nothing; the agent is not even told.
+    Off,
+    /// The agent is told, and decides.
+    #[default]
+    Notify,
+    /// It stops where it is, and goes on when the agent calls it a false alarm, or says nothing to it.
+    Pause,
+    /// It is dropped.
+    Clear,
 }
 
 /// What follows a clean close.

@@ -85,6 +85,10 @@ pub enum Operator {
     Dtmf {
         /// `0-9 * # A-D`.
         digits: String,
+        /// Each; `None`: the default.
+        duration: Option<Duration>,
+        /// Between two; `None`: the default.
+        gap: Option<Duration>,
     },
 }
 

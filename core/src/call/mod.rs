@@ -35,10 +35,11 @@ mod turns;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-pub use config::{AnswerPolicy, Config, OnAgentFailure, OnClose};
+pub use config::{AnswerPolicy, BargeIn, Config, OnAgentFailure, OnClose};
 pub use ended::{Ended, Final};
 pub use event::{Action, Input, LegSetup, Operator, Route, Setup};
 pub use milestones::{Milestone, Milestones};
+pub use opening::is_owed_audio;
 
 use crate::handoff::{self, Handoff, KeyPlacement};
 use crate::history::{self, CallFacts, EndBy, WallClock};
@@ -169,10 +170,14 @@ enum Timer {
     Prompt,
     /// The leg should be closed.
     Linger,
+    /// The caller interrupted and fell silent again, and the agent said nothing to it: go on.
+    FalseAlarm,
 }
 
 /// Between two 180s.
 const RING_INTERVAL: Duration = Duration::from_mins(1);
+/// After the caller's interruption: how long a paused agent may think about it. Longer would be dead air.
+const FALSE_ALARM: Duration = Duration::from_secs(2);
 /// How long the end waits for the leg.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -227,6 +232,7 @@ impl Call {
                 Timer::Ring => self.ring(now),
                 Timer::Prompt => self.prompt_ended(now),
                 Timer::Linger => self.finish(now),
+                Timer::FalseAlarm => self.tell_leg(leg::Command::ResumePlayout),
             }
         }
         if let State::HandingOff { handoff, .. } = &mut self.state {

@@ -148,6 +148,9 @@ impl Call {
             return; // said twice, or after we gave it up
         }
         self.agent = Agent::Open;
+        if self.media.held {
+            self.tell_agent(agent::Command::Hold);
+        }
         self.timers.cancel(Timer::Connect);
         self.reach(now, Milestone::AgentOpen);
         if self.phase_of() == Phase::Ringing {
@@ -229,7 +232,7 @@ impl Call {
         self.tell_leg(leg::Command::Renegotiated(Box::new(Renegotiated {
             remote: media.remote,
             send: media.send,
-            receive: media.receive,
+            receive: is_owed_audio(media),
             codec: media.codec,
             payload_type: media.payload_type,
             telephone_event: media.telephone_event,
@@ -246,4 +249,9 @@ impl Call {
             self.reach(now, Milestone::Retrieved);
         }
     }
+}
+
+/// Whether silence from the far end means that something is wrong. Who holds us may play music, and owes us nothing.
+pub const fn is_owed_audio(media: &Negotiated) -> bool {
+    media.receive && !media.hold
 }

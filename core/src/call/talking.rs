@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::turns::ms;
 use super::{
-    Action, Agent, Call, Ended, Leg, Meanwhile, Milestone, OnAgentFailure, OnClose, Operator,
-    Phase, State, Timer,
+    Action, Agent, BargeIn, Call, Ended, FALSE_ALARM, Leg, Meanwhile, Milestone, OnAgentFailure,
+    OnClose, Operator, Phase, State, Timer,
 };
 use crate::agent::prompts::Prompt;
 use crate::agent::{Event as AgentEvent, HandoffRequest, Role};
@@ -38,11 +38,13 @@ impl Call {
             leg::Event::Agent(event) => self.agent_said(now, event),
             leg::Event::AgentClosed { clean, why } => self.agent_gone(now, clean, &why),
             leg::Event::AgentHeard { .. } => self.reach_first(now, Milestone::FirstAgentAudio),
-            leg::Event::SpeechStarted { at } => {
-                self.transcript.caller_began(at);
-                self.reach_first(now, Milestone::FirstCallerSpeech);
+            leg::Event::SpeechStarted { at } => self.caller_speaks(now, at),
+            leg::Event::SpeechStopped { at } => {
+                self.transcript.caller_paused(at);
+                if self.config.barge_in == BargeIn::Pause {
+                    self.timers.set(Timer::FalseAlarm, now + FALSE_ALARM);
+                }
             }
-            leg::Event::SpeechStopped { at } => self.transcript.caller_paused(at),
             leg::Event::Digit { digit, at, .. } => self.digit(now, digit, at),
             leg::Event::Marked { name, .. } => {
                 self.feed_handoff(now, handoff::Input::Marked { name });
@@ -70,6 +72,17 @@ impl Call {
             leg::Event::Report(_) => {}
             leg::Event::MediaLost => self.media_lost(now),
             leg::Event::Closed(summary) => self.leg_died(now, summary),
+        }
+    }
+
+    fn caller_speaks(&mut self, now: Instant, at: Duration) {
+        self.transcript.caller_began(at);
+        self.reach_first(now, Milestone::FirstCallerSpeech);
+        self.timers.cancel(Timer::FalseAlarm);
+        match self.config.barge_in {
+            BargeIn::Off | BargeIn::Notify => {}
+            BargeIn::Pause => self.tell_leg(leg::Command::PausePlayout),
+            BargeIn::Clear => self.tell_leg(leg::Command::Clear),
         }
     }
 
@@ -352,8 +365,12 @@ impl Call {
                 self.operator_hangs_up(now, reason.as_deref());
                 Ok(None)
             }
-            Operator::Dtmf { digits } if could => {
-                self.send_digits(&digits, None, None);
+            Operator::Dtmf {
+                digits,
+                duration,
+                gap,
+            } if could => {
+                self.send_digits(&digits, duration, gap);
                 Ok(None)
             }
             Operator::Dtmf { .. } => Err(RequestError::NoCall),

@@ -58,7 +58,7 @@ impl Config {
 pub struct Timeouts {
     /// How long the agent's last words may take (`say_first`).
     pub say_first: Duration,
-    /// The store's answer. A backstop: a store gives up sooner and keeps the history on this node.
+    /// The store's answer (`commit_timeout`).
     pub commit: Duration,
     /// REFER to its final answer.
     pub refer: Duration,
@@ -76,7 +76,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             say_first: Duration::from_secs(10),
-            commit: Duration::from_secs(10),
+            commit: Duration::from_secs(3),
             refer: Duration::from_secs(10),
             notify: Duration::from_secs(30),
             progress: Duration::from_mins(1),

@@ -13,11 +13,11 @@ pub enum Command {
     Answered,
     /// Say this to the agent. (`start`, marks, digits and speech it is told by the leg itself.)
     Agent(agent::Command),
-    /// Stop the agent's playout where it is; [`Command::ResumePlayout`] goes on from there.
+    /// Stop the agent's playout where it is, if it plays; [`Command::ResumePlayout`] goes on from there.
     PausePlayout,
     /// Play one of Baton's own prompts to the caller, behind whatever plays; ends with [`Event::PromptEnded`].
     Prompt(Prompt),
-    /// Silence the caller's ear within 20 ms.
+    /// Silence the caller's ear within 20 ms, if the agent is heard there.
     Clear,
     /// After a pausing barge-in: go on where it stopped.
     ResumePlayout,
@@ -54,7 +54,7 @@ pub struct Renegotiated {
     pub remote: std::net::SocketAddr,
     /// Whether we may send.
     pub send: bool,
-    /// Whether the peer sends.
+    /// Whether silence from the far end means that something is wrong: it does not on hold.
     pub receive: bool,
     /// The codec both ways from here on.
     pub codec: crate::sdp::Codec,

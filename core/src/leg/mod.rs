@@ -49,10 +49,14 @@ pub struct Config {
     pub comfort_noise: Option<u8>,
     /// Whether we may send.
     pub send: bool,
+    /// Whether silence from the far end means that something is wrong: it does not on hold.
+    pub receive: bool,
     /// How the caller's packets are put in order.
     pub jitter: jitter::Config,
     /// When the caller speaks.
     pub vad: vad::Config,
+    /// Whether the agent is told when the caller begins and ceases to speak.
+    pub announce_speech: bool,
     /// Agent audio queued ahead of the caller's ear.
     pub playout_max: Duration,
     /// Silence on the wire after which the call is lost.
@@ -194,8 +198,10 @@ impl Leg {
             Command::Answered => self.answered(now),
             Command::Agent(command) => self.agent.tell(now, command, &mut self.line),
             Command::Prompt(prompt) => self.line.say(prompt),
-            Command::Clear => self.line.clear(),
-            Command::PausePlayout => self.line.downlink.pause(),
+            // With nothing to interrupt, nothing is interrupted: what the agent says next is its answer.
+            Command::Clear if self.line.downlink.is_busy() => self.line.clear(),
+            Command::PausePlayout if self.line.downlink.is_busy() => self.line.downlink.pause(),
+            Command::Clear | Command::PausePlayout => {}
             Command::ResumePlayout => self.line.downlink.resume(),
             Command::SendDigits {
                 digits,
@@ -299,7 +305,7 @@ impl Leg {
             self.state = State::Live { since: now };
             self.uplink.start(now);
             self.line.downlink.start(now);
-            self.report.received(now);
+            self.report.expect_media(now, self.config.receive);
         }
     }
 
@@ -343,7 +349,9 @@ impl Leg {
             self.agent.hear(now, &frame, &mut self.line);
         }
         while let Some(event) = self.uplink.poll_event() {
-            self.agent.tell(now, for_agent(&event), &mut self.line);
+            if self.config.announce_speech || matches!(event, uplink::Event::Digit { .. }) {
+                self.agent.tell(now, for_agent(&event), &mut self.line);
+            }
             self.line.events.push_back(for_call(event));
         }
     }

@@ -43,8 +43,11 @@ impl Reporter {
         self.behind += frames;
     }
 
+    /// A packet came. One that was under way when the far end put us on hold expects no other.
     pub(super) fn received(&mut self, now: Instant) {
-        self.media = Media::Expected(now);
+        if let Media::Expected(last) = &mut self.media {
+            *last = now;
+        }
     }
 
     pub(super) fn expect_media(&mut self, now: Instant, expected: bool) {

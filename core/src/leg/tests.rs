@@ -110,6 +110,8 @@ impl Bench {
             telephone_event: Some(101),
             comfort_noise: None,
             send: true,
+            receive: true,
+            announce_speech: true,
             jitter: jitter::Config::default(),
             vad: vad::Config::default(),
             playout_max: Duration::from_secs(2),
@@ -376,6 +378,7 @@ fn media_is_lost_after_the_timeout_but_not_on_hold() {
     let mut bench = Bench::answered();
     let hold = |receive| renegotiated(receive, sdp::Codec::Pcmu);
     bench.leg.handle_command(bench.now, hold(false));
+    bench.rtp(caller(), 0, &[0x55; 160]);
     assert_eq!(bench.ticks(400).len(), 0);
     assert!(!bench.events().contains(&Event::MediaLost));
     bench.leg.handle_command(bench.now, hold(true));

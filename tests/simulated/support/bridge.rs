@@ -422,6 +422,8 @@ impl Task {
             telephone_event: media.telephone_event,
             comfort_noise: media.comfort_noise,
             send: media.send,
+            receive: call::is_owed_audio(media),
+            announce_speech: true,
             jitter: jitter::Config::default(),
             vad: vad::Config::default(),
             playout_max: secs(120),

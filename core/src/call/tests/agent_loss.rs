@@ -155,7 +155,7 @@ fn zero_is_always_a_way_to_a_human_while_the_agent_is_broken() {
         .does(&["detach agent", "prompt Goodbye"]);
     ladder.presses('1').does(&[]);
     ladder.presses('0').does(&["COMMIT"]);
-    ladder.prompt_ends(Prompt::Goodbye).after_secs(5).does(&[]);
+    ladder.prompt_ends(Prompt::Goodbye).after_secs(2).does(&[]);
     ladder.store_commits().does(&["REFER"]);
 }
 

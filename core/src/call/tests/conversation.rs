@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::agent::Role;
+use crate::call::BargeIn;
 use crate::history::turn::MASKED;
 
 fn said(role: Role, text: &str) -> agent::Event {
@@ -168,7 +169,11 @@ fn an_operator_steers_the_call_and_is_answered_each_time() {
     ladder.input(Input::Operator(
         Operator::Handoff(HandoffRequest::default()),
     ));
-    ladder.input(Input::Operator(Operator::Dtmf { digits: "1".into() }));
+    ladder.input(Input::Operator(Operator::Dtmf {
+        digits: "1".into(),
+        duration: None,
+        gap: None,
+    }));
     ladder.does(&[
         "reply there is no call to hand over",
         "reply there is no call to hand over",
@@ -177,7 +182,11 @@ fn an_operator_steers_the_call_and_is_answered_each_time() {
         .leg(leg::Event::AgentOpen)
         .does(&["200", "leg answered"]);
     ladder
-        .input(Input::Operator(Operator::Dtmf { digits: "1".into() }))
+        .input(Input::Operator(Operator::Dtmf {
+            digits: "1".into(),
+            duration: None,
+            gap: None,
+        }))
         .does(&["digits 1", "reply ok"]);
     ladder.input(Input::Operator(
         Operator::Handoff(HandoffRequest::default()),
@@ -220,4 +229,49 @@ fn a_node_that_goes_down_hands_its_callers_over() {
 
     let mut ladder = Ladder::ringing();
     ladder.input(Input::Shutdown).does(&["503", "close leg"]);
+}
+
+fn barging(barge_in: BargeIn) -> Ladder {
+    let mut ladder = Ladder::talking_with(|setup| setup.config.barge_in = barge_in);
+    ladder.leg(leg::Event::SpeechStarted {
+        at: Duration::from_secs(1),
+    });
+    ladder
+}
+
+fn caller_falls_silent() -> leg::Event {
+    leg::Event::SpeechStopped {
+        at: Duration::from_secs(2),
+    }
+}
+
+#[test]
+fn the_callers_voice_does_to_the_agents_what_was_configured() {
+    for (barge_in, does) in [
+        (BargeIn::Off, &[][..]),
+        (BargeIn::Notify, &[]),
+        (BargeIn::Pause, &["pause playout"]),
+        (BargeIn::Clear, &["Clear"]),
+    ] {
+        barging(barge_in).does(does);
+    }
+}
+
+#[test]
+fn an_agent_that_says_nothing_to_an_interruption_goes_on_where_it_stopped() {
+    let mut ladder = barging(BargeIn::Pause);
+    ladder.does(&["pause playout"]);
+    ladder.leg(caller_falls_silent()).after_secs(1).does(&[]);
+    ladder.after_secs(1).does(&["resume playout"]);
+}
+
+#[test]
+fn a_caller_who_speaks_on_keeps_the_agent_paused() {
+    let mut ladder = barging(BargeIn::Pause);
+    ladder.leg(caller_falls_silent()).after_secs(1);
+    ladder.leg(leg::Event::SpeechStarted {
+        at: Duration::from_secs(3),
+    });
+    ladder.does(&["pause playout", "pause playout"]);
+    ladder.after_secs(60).does(&[]);
 }

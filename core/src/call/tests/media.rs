@@ -14,7 +14,7 @@ fn hold_and_retrieve_are_answered_and_the_agent_is_told() {
     ladder.receives(reinvite(&format!("{OFFER}a=sendonly\r\n")));
     ladder.does(&[
         "re-INVITE 200",
-        "remote 192.0.2.1:4000 send false receive true",
+        "remote 192.0.2.1:4000 send false receive false",
         "tell hold",
     ]);
     ladder.receives(reinvite(&format!("{OFFER}a=inactive\r\n")));
@@ -64,7 +64,7 @@ fn a_reinvite_while_a_handoff_runs_is_answered_like_any_other() {
     ladder.receives(reinvite(&format!("{OFFER}a=sendonly\r\n")));
     ladder.does(&[
         "re-INVITE 200",
-        "remote 192.0.2.1:4000 send false receive true",
+        "remote 192.0.2.1:4000 send false receive false",
         "tell hold",
     ]);
     ladder
