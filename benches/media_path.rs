@@ -98,7 +98,7 @@ fn downlink(rate: SampleRate) -> Downlink {
     Downlink::new(downlink::Config {
         codec: Codec::Pcmu,
         rate,
-        playout_max: Duration::from_secs(120),
+        playout_max: Duration::from_mins(2),
         ssrc: 1,
         seq: SeqNo(1),
         timestamp: RtpTimestamp(1),

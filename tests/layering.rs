@@ -63,7 +63,11 @@ const EVERY_CORE: &[&str] = &[
 const SHELLS: &[Domain] = &[
     domain("net", &["sip", "media::rtp", "agent", "leg::event"]),
     domain("store", &["history", "transfer"]),
-    domain("observe", &["media", "sip", "call", "agent", "leg"]),
+    // Counters: the media threads' are kept where the threads are.
+    domain(
+        "observe",
+        &["media", "sip", "call", "agent", "leg", "net::media_shard"],
+    ),
     domain(
         "bridge",
         &[
@@ -107,7 +111,18 @@ const SHELLS: &[Domain] = &[
             "agent",
         ],
     ),
-    domain("softphone", &["sip", "sdp", "media", "net"]),
+    // The media threads' seam speaks of an agent's messages; a phone has none, and says so in their words.
+    domain(
+        "softphone",
+        &[
+            "sip",
+            "sdp",
+            "media",
+            "net",
+            "agent::Message",
+            "agent::LinkOutput",
+        ],
+    ),
     // The Config of every module; that it takes nothing else from them is for review.
     domain(
         "config",

@@ -34,7 +34,7 @@ fn downlink() -> Downlink {
     Downlink::new(downlink::Config {
         codec: Codec::Pcmu,
         rate: SampleRate::Hz16000,
-        playout_max: Duration::from_secs(120),
+        playout_max: Duration::from_mins(2),
         ssrc: 1,
         seq: SeqNo(1),
         timestamp: RtpTimestamp(1),

@@ -2,31 +2,26 @@
 //! Wires a node: store, signalling, media threads, calls, HTTP. Every error names the setting to change.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
 use baton_core::history::Backend;
 use baton_core::leg::Leg;
-use baton_core::media::jitter;
-use baton_core::media::rtp::source::LatchPolicy;
-use baton_core::sdp;
-use baton_core::sip::endpoint;
-use baton_core::sip::trunk::{Trunk, Trunks};
 use baton_core::vocab::Entropy;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
+use super::Node;
 use super::observer::Observer;
+use crate::bridge::Bridge;
 use crate::bridge::recorder::Recorder;
 use crate::bridge::registry::Registry;
-use crate::bridge::{Bridge, Media};
-use crate::config::{self, Config, StoreUrl};
+use crate::config::{self, Config};
 use crate::http::{self, Readiness};
 use crate::ingress;
 use crate::net::media_shard::Shards;
 use crate::net::ports::{PortRange, RtpPorts};
-use crate::net::sip_task::{self, SipHandle};
+use crate::net::sip_task;
 use crate::net::udp;
 use crate::observe::metrics::Metrics;
 use crate::store::embedded::Embedded;
@@ -74,24 +69,6 @@ pub enum StartError {
     },
 }
 
-/// A running node.
-#[derive(Debug)]
-pub struct Node {
-    sip: SipHandle,
-    http: SocketAddr,
-    registry: Arc<Registry>,
-    config: ingress::sip::Current,
-    draining: Arc<watch::Sender<bool>>,
-    stop: watch::Sender<bool>,
-    stop_http: watch::Sender<bool>,
-    calls: JoinHandle<()>,
-    web: JoinHandle<()>,
-    store: Arc<Embedded>,
-}
-
-/// How long the end of a node waits for what is still being written.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-
 impl Node {
     /// Opens everything the configuration names, and takes calls.
     ///
@@ -112,7 +89,7 @@ impl Node {
         let http = listener
             .local_addr()
             .map_err(|why| system("the HTTP address", why))?;
-        let signalling = sip_task::start(endpoint_config(config), entropy.fork(), sockets)
+        let signalling = sip_task::start(config.endpoint(), entropy.fork(), sockets)
             .map_err(|why| system("signalling", why))?;
         let sip = signalling.handle.clone();
         let shards = Shards::<Leg>::start(cores()).map_err(|why| system("media threads", why))?;
@@ -129,15 +106,15 @@ impl Node {
             registry: registry.clone(),
             recorder,
             observer: Arc::new(Observer::new(metrics.clone())),
-            media: media(config),
+            media: config.voice(),
             node: node_name(),
             stop: stopped,
             entropy: Mutex::new(entropy.fork()),
         });
-        let current: ingress::sip::Current = Arc::new(RwLock::new(Arc::new(config.clone())));
+        let ingress = ingress::Current::new(config.ingress());
         let calls = tokio::spawn(ingress::sip::serve(
             bridge.clone(),
-            current.clone(),
+            ingress.clone(),
             signalling.arrivals,
         ));
         let ports = http::Ports {
@@ -150,14 +127,18 @@ impl Node {
             }),
             entropy,
         };
-        let state = http::State::new(http_config(config, &sip)?, ports);
+        let state = http::State::new(
+            config.web(sip.addresses()).map_err(StartError::Setting)?,
+            ports,
+        );
         let web = tokio::spawn(serve_http(listener, state, http_stopped));
         tokio::spawn(sample(metrics, Arc::downgrade(&bridge)));
         Ok(Self {
             sip,
             http,
             registry,
-            config: current,
+            config: RwLock::new(Arc::new(config.clone())),
+            ingress,
             draining,
             stop,
             stop_http,
@@ -165,124 +146,6 @@ impl Node {
             web,
             store,
         })
-    }
-
-    /// Where SIP is listened for.
-    pub fn sip(&self) -> &[SocketAddr] {
-        self.sip.addresses()
-    }
-
-    /// Where HTTP is served.
-    pub fn http(&self) -> SocketAddr {
-        self.http
-    }
-
-    /// Live and recent calls.
-    pub fn registry(&self) -> &Arc<Registry> {
-        &self.registry
-    }
-
-    /// Calls at the moment.
-    pub fn live_calls(&self) -> usize {
-        self.registry.live_count()
-    }
-
-    /// The agent of a call that no route sends elsewhere, for people.
-    pub fn describe_agent(&self) -> String {
-        let config = self.current();
-        config.agents.first().map_or_else(
-            || "scripted (embedded)".into(),
-            |agent| {
-                format!(
-                    "{} {}",
-                    agent.name,
-                    agent.url.as_deref().unwrap_or("(embedded)")
-                )
-            },
-        )
-    }
-
-    /// Where callers are handed over, for people.
-    pub fn describe_handoff(&self) -> String {
-        let config = self.current();
-        let target = config
-            .handoffs
-            .iter()
-            .find_map(|handoff| handoff.target.clone());
-        target.unwrap_or_else(|| {
-            "none: callers who want a human are told that nobody is there".into()
-        })
-    }
-
-    /// Where histories are kept, for people.
-    pub fn describe_store(&self) -> String {
-        let config = self.current();
-        let StoreUrl::Embedded(dir) = &config.store.url;
-        format!("embedded:{}", dir.display())
-    }
-
-    /// Routes, agents, handoffs and trunks for the calls from here on.
-    ///
-    /// # Errors
-    /// [`StartError::Setting`]: a node would not start with it, and so this one keeps what it has.
-    pub fn reload(&self, config: Config) -> Result<(), StartError> {
-        refuse_what_cannot_work(&config)?;
-        let trunks = trunks(&config);
-        let sip = self.sip.clone();
-        tokio::spawn(async move {
-            // Signalling that has stopped needs no trunks.
-            let _ = sip.set_trunks(trunks).await;
-        });
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-        Ok(())
-    }
-
-    /// New calls get 503 and `/readyz` says so; returns when the last running call has ended, or after
-    /// `drain_timeout`.
-    pub async fn drain(&self) {
-        self.draining.send_replace(true);
-        let _ = self.sip.set_readiness(endpoint::Readiness::Draining).await;
-        let patience = self.current().sip.drain_timeout;
-        let mut changes = self.registry.watch();
-        let empty = async {
-            while self.live_calls() > 0 {
-                // Lagging behind is as good as a change: look again.
-                let _ = changes.recv().await;
-            }
-        };
-        if tokio::time::timeout(patience, empty).await.is_err() {
-            tracing::warn!(
-                "{} calls outlived drain_timeout and are ended",
-                self.live_calls()
-            );
-        }
-    }
-
-    /// Ends what still runs, writes what is still to be written, and stops.
-    pub async fn stop(self) {
-        let Self {
-            sip,
-            stop,
-            stop_http,
-            calls,
-            web,
-            store,
-            ..
-        } = self;
-        let _ = sip.set_readiness(endpoint::Readiness::Draining).await;
-        stop.send_replace(true);
-        drop(sip);
-        if tokio::time::timeout(LAST_WORDS, calls).await.is_err() {
-            tracing::warn!("some calls did not end in time");
-        }
-        stop_http.send_replace(true);
-        let _ = tokio::time::timeout(LAST_WORDS, web).await;
-        // The last owner flushes the store and frees its lock.
-        drop(store);
-    }
-
-    fn current(&self) -> Arc<Config> {
-        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -295,16 +158,11 @@ pub fn open_store(config: &Config) -> Result<Arc<dyn Backend>, StartError> {
 }
 
 fn open_embedded(config: &Config) -> Result<Embedded, StartError> {
-    let StoreUrl::Embedded(dir) = &config.store.url;
-    let settings = crate::store::embedded::Config {
-        history_ttl: config.store.history_ttl,
-        ..Default::default()
-    };
-    Ok(Embedded::open(dir, settings)?)
+    Ok(Embedded::open(config.store_dir(), config.store())?)
 }
 
 /// What `baton check` calls an error keeps the node from starting: a call must not find it first.
-fn refuse_what_cannot_work(config: &Config) -> Result<(), StartError> {
+pub(super) fn refuse_what_cannot_work(config: &Config) -> Result<(), StartError> {
     let findings = config::check::findings(config);
     match findings
         .into_iter()
@@ -324,11 +182,9 @@ fn entropy() -> Result<Entropy, StartError> {
     Ok(Entropy::from_seed(seed))
 }
 
-fn system(what: &'static str, why: impl ToString) -> StartError {
-    StartError::System {
-        what,
-        why: why.to_string(),
-    }
+fn system(what: &'static str, why: impl std::fmt::Display) -> StartError {
+    let why = format!("{why}");
+    StartError::System { what, why }
 }
 
 fn recorder(config: &Config) -> Result<Option<Recorder>, StartError> {
@@ -359,96 +215,6 @@ fn rtp_ports(config: &Config, entropy: &mut Entropy) -> RtpPorts {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-fn endpoint_config(config: &Config) -> endpoint::Config {
-    let port = config
-        .sip
-        .listen
-        .first()
-        .map_or(5060, |listen| listen.0.port());
-    let udp = match config.sip.public_address {
-        config::PublicAddress::Auto => None,
-        config::PublicAddress::Given(ip) => Some(SocketAddr::new(ip, port).to_string()),
-    };
-    endpoint::Config {
-        advertised: endpoint::Advertised {
-            udp,
-            ..Default::default()
-        },
-        trunks: trunks(config),
-        ..endpoint::Config::default()
-    }
-}
-
-fn trunks(config: &Config) -> Trunks {
-    let one = |trunk: &config::Trunk| Trunk {
-        name: trunk.name.clone(),
-        networks: trunk.from.clone(),
-    };
-    Trunks::new(config.trunks.iter().map(one).collect())
-}
-
-fn media(config: &Config) -> Media {
-    Media {
-        codecs: config
-            .media
-            .codecs
-            .iter()
-            .map(|codec| match codec {
-                config::Codec::Pcmu => sdp::Codec::Pcmu,
-                config::Codec::Pcma => sdp::Codec::Pcma,
-            })
-            .collect(),
-        jitter: jitter::Config {
-            reorder_wait_max: config.media.reorder_wait_max,
-        },
-        latch: match config.media.latch {
-            config::Latch::Nat => LatchPolicy::Nat,
-            config::Latch::Strict => LatchPolicy::Strict,
-        },
-        playout_max: config.media.playout_max,
-        no_rtp_timeout: config.media.no_rtp_timeout,
-        public_address: match config.sip.public_address {
-            config::PublicAddress::Auto => None,
-            config::PublicAddress::Given(ip) => Some(ip),
-        },
-    }
-}
-
-fn http_config(config: &Config, sip: &SipHandle) -> Result<http::Config, StartError> {
-    let api_keys = config.http.api_keys.iter().map(|text| text.parse());
-    let mut key_headers: Vec<String> = config
-        .handoffs
-        .iter()
-        .map(|handoff| handoff.history_key_header.clone())
-        .collect();
-    key_headers.push("X-Session-History-Key".into());
-    let given = match config.sip.public_address {
-        config::PublicAddress::Auto => None,
-        config::PublicAddress::Given(ip) => {
-            let port = sip.addresses().first().map_or(5060, SocketAddr::port);
-            Some(SocketAddr::new(ip, port).to_string())
-        }
-    };
-    let settings = http::Config {
-        public_url: config.http.public_url.clone(),
-        api_keys: api_keys
-            .collect::<Result<_, http::BadApiKey>>()
-            .map_err(|why| StartError::Setting(format!("[http] api_keys: {why}")))?,
-        frame_ancestors: config.http.frame_ancestors.clone(),
-        recording_dir: config.media.recording_dir.clone(),
-        sip_address: given,
-        history_key_headers: key_headers,
-        twilio: http::Twilio {
-            auth_token: config.twilio.auth_token.clone(),
-            studio_webhook_url: config.twilio.studio_webhook_url.clone(),
-        },
-    };
-    settings
-        .validate()
-        .map_err(|why| StartError::Setting(why.to_string()))?;
-    Ok(settings)
 }
 
 fn readiness(draining: Arc<watch::Sender<bool>>) -> Arc<dyn Fn() -> Readiness + Send + Sync> {

@@ -1,27 +1,18 @@
 //! The life of a node after its start: signals, reload, drain, exit.
 
-use std::process::ExitCode;
-
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use super::Node;
-use crate::cli::ConfigFile;
+use crate::config::ConfigFile;
 
 /// Serves until SIGTERM or SIGINT, then drains: new calls get 503, running ones may end by themselves until
 /// `drain_timeout`. A second signal ends the process at once. SIGHUP reads the configuration again.
-///
-/// # Errors
-/// None today: the end of a node has no fault that its caller could act on.
-pub async fn until_stopped(
-    node: Node,
-    config: &ConfigFile,
-    mut signals: Signals,
-) -> anyhow::Result<ExitCode> {
+pub async fn until_stopped(node: Node, config: &ConfigFile, mut signals: Signals) {
     loop {
         match signals.next().await {
             Told::Stop => break,
-            Told::Reload => reload(&node, config),
+            Told::Reload => reload(&node, config).await,
         }
     }
     info!(
@@ -35,12 +26,14 @@ pub async fn until_stopped(
         }
     }
     node.stop().await;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// A bad file is refused and the running configuration kept.
-fn reload(node: &Node, config: &ConfigFile) {
-    let taken = config.load().and_then(|new| Ok(node.reload(new)?));
+async fn reload(node: &Node, config: &ConfigFile) {
+    let taken = match config.load() {
+        Ok(new) => node.reload(new).await.map_err(anyhow::Error::from),
+        Err(error) => Err(error),
+    };
     match taken {
         Ok(()) => {
             info!(

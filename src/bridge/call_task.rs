@@ -31,6 +31,7 @@ use tracing::Instrument;
 
 use super::Bridge;
 use super::historian::{Historian, Wrote};
+use super::plan::Plan;
 use super::registry::{CallView, EndView, Operator, Refusal, Registration, Reply};
 use super::view;
 use crate::net::media_shard::{self, LegOpen};
@@ -38,22 +39,7 @@ use crate::net::media_shard::{self, LegOpen};
 /// How long the last events of a history may take to be written after the call has ended.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// When no timer runs.
-const IDLE: Duration = Duration::from_secs(3600);
-
-/// What the ingress settled for one call.
-#[derive(Debug)]
-pub struct Plan {
-    /// Everything the core is made from.
-    pub setup: Setup,
-    /// The agent's dialect.
-    pub agent: agent::Config,
-    /// When the caller speaks.
-    pub vad: vad::Config,
-    /// The RTP socket that stands in the SDP.
-    pub rtp: UdpSocket,
-    /// Where signalling comes from.
-    pub signalling: IpAddr,
-}
+const IDLE: Duration = Duration::from_hours(1);
 
 /// One call's life, from its INVITE to the last word of its history.
 pub async fn run(bridge: Arc<Bridge>, plan: Plan, events: mpsc::Receiver<DialogEvent>) {
@@ -227,7 +213,8 @@ impl CallTask {
                     });
                 }
             }
-            Action::OpenLeg(setup) => self.open_leg(*setup).await,
+            // Boxed: a leg is large, and this future would be as large for the whole call.
+            Action::OpenLeg(setup) => Box::pin(self.open_leg(*setup)).await,
             Action::Leg(command) => {
                 if let Some(leg) = &self.leg {
                     // A leg that has ended has said so, or its node is going down.
@@ -241,7 +228,7 @@ impl CallTask {
                 self.show(|view| view::reached(view, at, &what));
             }
             Action::Reply(result) => self.reply(result),
-            Action::Ended(last) => self.end(*last),
+            Action::Ended(last) => self.end(&last),
         }
     }
 
@@ -331,7 +318,7 @@ impl CallTask {
 
     fn reply(
         &mut self,
-        result: Result<Option<baton_core::vocab::HandoffId>, baton_core::call::RequestError>,
+        result: Result<Option<baton_core::vocab::HandoffId>, baton_core::handoff::RequestError>,
     ) {
         // An operator that stopped waiting has lost interest, not the call.
         match (self.answers.pop_front(), result) {
@@ -340,17 +327,17 @@ impl CallTask {
                 drop(reply.send(Err(Refusal("the call is over".into()))));
             }
             (Some(Answer::Handoff(reply)), Err(error)) => {
-                drop(reply.send(Err(Refusal(error.to_string()))))
+                drop(reply.send(Err(Refusal(error.to_string()))));
             }
             (Some(Answer::Done(reply)), Ok(_)) => drop(reply.send(Ok(()))),
             (Some(Answer::Done(reply)), Err(error)) => {
-                drop(reply.send(Err(Refusal(error.to_string()))))
+                drop(reply.send(Err(Refusal(error.to_string()))));
             }
             (None, _) => {}
         }
     }
 
-    fn end(&mut self, last: Final) {
+    fn end(&mut self, last: &Final) {
         self.over = true;
         // A call that never had media gives its RTP port back now, not when its history is written.
         self.materials = None;
@@ -360,7 +347,7 @@ impl CallTask {
             reason: Some(last.ended.reason.clone()),
         };
         self.show(|view| view.quality = Some(last.media.clone()));
-        self.bridge.observer.call_ended(self.call.facts(), &last);
+        self.bridge.observer.call_ended(self.call.facts(), last);
         if let Some(registration) = self.registration.take() {
             registration.end(self.clock.at(Instant::now()), end);
         }

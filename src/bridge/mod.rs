@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`call_task`] | one call: carries events to its core and its core's wishes into the world |
 //! | [`historian`] | writes one call's history, in order, and makes it durable for a handoff |
+//! | [`plan`] | from an INVITE and its route's terms to what a call's task needs |
 //! | [`leg`] | the core's leg as a media shard drives it |
 //! | [`recorder`] | recordings, off the media path |
 //! | [`registry`] | live and recent calls |
@@ -12,6 +13,7 @@
 pub mod call_task;
 pub mod historian;
 pub mod leg;
+pub mod plan;
 pub mod recorder;
 pub mod registry;
 mod view;

@@ -1,7 +1,3 @@
-#![expect(
-    clippy::disallowed_methods,
-    reason = "shell: owns the recordings' thread and files"
-)]
 //! Recordings: stereo WAV files, written by one thread for the whole node, off the media path.
 //!
 //! A leg never waits: what the queue does not take is made up for with silence, so that the two sides stay on one

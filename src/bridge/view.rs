@@ -18,7 +18,17 @@ pub(super) fn reached(view: &mut CallView, at: Duration, what: &Milestone) {
         Milestone::AgentOpen => first(&mut view.timings.agent_ready_ms),
         Milestone::Answered => first(&mut view.timings.answered_ms),
         Milestone::FirstAgentAudio => first(&mut view.timings.agent_heard_ms),
-        _ => {}
+        Milestone::Invited
+        | Milestone::Acknowledged
+        | Milestone::FirstCallerSpeech
+        | Milestone::Held
+        | Milestone::Retrieved
+        | Milestone::AgentLost
+        | Milestone::Referred
+        | Milestone::Handoff { .. }
+        | Milestone::ByeReceived
+        | Milestone::ByeSent
+        | Milestone::Rejected(_) => {}
     }
     let (from, to) = between(what);
     view.push_step(LadderStep {
@@ -80,7 +90,12 @@ fn between(what: &Milestone) -> (&'static str, &'static str) {
             "resumed" => ("baton", "agent"),
             _ => ("trunk", "baton"),
         },
-        _ => ("baton", "trunk"),
+        Milestone::Ringing
+        | Milestone::Answered
+        | Milestone::FirstAgentAudio
+        | Milestone::Referred
+        | Milestone::ByeSent
+        | Milestone::Rejected(_) => ("baton", "trunk"),
     }
 }
 

@@ -1,7 +1,3 @@
-#![expect(
-    clippy::disallowed_methods,
-    reason = "shell: asks agents with a time limit"
-)]
 //! `baton check`: the configuration and its surroundings, every finding with its fix.
 
 use std::net::SocketAddr;
@@ -247,7 +243,7 @@ fn handoffs(config: &Config) -> Vec<Finding> {
         let Some(target) = &handoff.target else {
             continue;
         };
-        found.push(match crate::ingress::sip::handoff_config(handoff).check() {
+        found.push(match handoff.plan().check() {
             Ok(()) => Finding::ok(&place, format!("{target} ({})", handoff.styles.join(", "))),
             Err(error) => Finding::error(
                 &place,

@@ -169,7 +169,7 @@ fn plan(sip: std::net::SocketAddr, http: &str) -> CallPlan {
             at: press_at,
             action: Action::Press("0".into()),
         }],
-        duration: Some(Duration::from_secs(60)),
+        duration: Some(Duration::from_mins(1)),
         on_refer: OnRefer::Accept,
         refer_url: Some(format!("http://{http}/twilio/refer-handler")),
         ..CallPlan::new(format!("sip:+15551230000@{sip}"))

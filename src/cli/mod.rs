@@ -10,12 +10,11 @@ pub mod load;
 pub mod serve;
 pub mod session_view;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Config};
+use crate::config::ConfigFile;
 
 /// A SIP/RTP voice bridge that hands the caller over with the whole conversation.
 #[derive(Debug, Parser)]
@@ -54,44 +53,6 @@ impl Cli {
             Command::Check(args) => check::run(&args).await,
             Command::History(args) => history::run(args).await,
             Command::Health(args) => health::run(&args).await,
-        }
-    }
-}
-
-/// `-c FILE`, shared by the commands that read the configuration.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct ConfigFile {
-    /// Configuration file; without it ./baton.toml when there is one, else the defaults
-    #[arg(
-        short = 'c',
-        long = "config",
-        value_name = "FILE",
-        env = "BATON_CONFIG"
-    )]
-    file: Option<PathBuf>,
-}
-
-impl ConfigFile {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// See [`config::LoadError`]; the file is named.
-    pub fn load(&self) -> anyhow::Result<Config> {
-        let here = Path::new("baton.toml");
-        let path = match &self.file {
-            Some(path) => path,
-            None if here.exists() => here,
-            None => return Ok(Config::default()),
-        };
-        config::load(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
-    }
-
-    /// As people name it in messages.
-    pub fn name(&self) -> String {
-        match &self.file {
-            Some(path) => path.display().to_string(),
-            None if Path::new("baton.toml").exists() => "baton.toml".into(),
-            None => "the defaults (no configuration file)".into(),
         }
     }
 }

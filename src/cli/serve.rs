@@ -30,7 +30,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let signals = app::run::Signals::new()?;
     let node = app::Node::start(&config).await?;
     println!("{}", banner(&node, &args.config.name()));
-    app::run::until_stopped(node, &args.config, signals).await
+    app::run::until_stopped(node, &args.config, signals).await;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What people look at first: where it listens, and where to look next.

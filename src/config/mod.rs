@@ -1,10 +1,12 @@
 //! `baton.toml`: one file, every key optional (PRODUCT.md §2).
 //!
-//! [`load`] reads the text (unknown keys, `${..}`, shapes); this file holds what it means; [`keys`] is the
-//! catalogue that error messages and the reference table are made from; [`check`] finds what is legal but wrong.
+//! [`mod@load`] reads the text (unknown keys, `${..}`, shapes); this file holds what it means; [`keys`] is the
+//! catalogue that error messages and the reference table are made from; [`mod@check`] finds what is legal but wrong.
 
+mod assemble;
 pub mod check;
 mod expand;
+mod file;
 pub mod keys;
 pub mod load;
 
@@ -16,6 +18,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use file::ConfigFile;
 pub use load::{LoadError, from_str, load};
 
 /// Everything that can be set. `Default` is what Baton does with no file at all.
@@ -370,7 +373,7 @@ impl Default for Sip {
             max_calls: 1000,
             max_calls_per_second: 200,
             max_calls_per_source: 0,
-            drain_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_mins(1),
         }
     }
 }
@@ -388,7 +391,7 @@ impl Default for Media {
             latch: Latch::Nat,
             recording: Recording::Off,
             recording_dir: PathBuf::from("baton-data/recordings"),
-            playout_max: Duration::from_secs(120),
+            playout_max: Duration::from_mins(2),
         }
     }
 }
@@ -423,8 +426,8 @@ impl Default for Handoff {
             headers: BTreeMap::new(),
             refer_timeout: Duration::from_secs(10),
             notify_timeout: Duration::from_secs(30),
-            progress_timeout: Duration::from_secs(60),
-            total_timeout: Duration::from_secs(120),
+            progress_timeout: Duration::from_mins(1),
+            total_timeout: Duration::from_mins(2),
             on_failure: HandoffFailure::Resume,
             escape_digit: String::new(),
         }
@@ -446,7 +449,7 @@ impl Default for Store {
     fn default() -> Self {
         Self {
             url: StoreUrl::Embedded("baton-data".into()),
-            history_ttl: Duration::from_secs(24 * 3600),
+            history_ttl: Duration::from_hours(24),
             commit_timeout: Duration::from_secs(3),
         }
     }

@@ -1,84 +1,71 @@
-//! Which agent answers a call, and where it is handed over: the first `[[route]]` that matches.
+//! Which agent answers a call, and where it is handed over: the first route that matches.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use baton_core::sip::endpoint::Invited;
 use wildmatch::WildMatch;
 
-use crate::config::{Agent, Config, Handoff, Route};
+use crate::bridge::plan::Terms;
 
-/// What a route settles for one call.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Choice {
-    /// The route's name; `"default"` when none is configured.
-    pub route: String,
-    /// Who answers.
-    pub agent: Agent,
-    /// Where humans are.
-    pub handoff: Handoff,
-    /// Given to the agent.
-    pub variables: BTreeMap<String, String>,
+/// Every route in order; the first match wins.
+#[derive(Debug, Clone, Default)]
+pub struct Table(Vec<Route>);
+
+/// One route: what a call must look like, and what is settled for it then.
+#[derive(Debug, Clone, Default)]
+pub struct Route {
+    /// Called user part, glob with `*` and `?`.
+    pub to: Option<WildMatch>,
+    /// Caller's user part, glob.
+    pub from: Option<WildMatch>,
+    /// Name of the trunk, exact.
+    pub trunk: Option<String>,
+    /// Header field values, glob.
+    pub headers: Vec<(String, WildMatch)>,
+    /// What is settled.
+    pub terms: Arc<Terms>,
 }
 
-/// The first route that matches; `None` when there are routes and none does (the call is answered 404).
-pub fn choose(config: &Config, invited: &Invited) -> Option<Choice> {
-    let route = match config.routes.as_slice() {
-        [] => &Route {
-            name: "default".into(),
-            ..Route::default()
-        },
-        routes => routes.iter().find(|route| matches(route, invited))?,
-    };
-    let agent = named(&config.agents, route.agent.as_deref(), |agent| &agent.name);
-    let handoff = named(&config.handoffs, route.handoff.as_deref(), |handoff| {
-        &handoff.name
-    });
-    Some(Choice {
-        route: route.name.clone(),
-        agent: agent.unwrap_or_else(|| Agent {
-            name: "scripted".into(),
-            ..Agent::default()
-        }),
-        handoff: handoff.unwrap_or_default(),
-        variables: route.variables.clone(),
-    })
-}
+impl Table {
+    /// In this order.
+    pub fn new(routes: Vec<Route>) -> Self {
+        Self(routes)
+    }
 
-/// The one of that name, or the first when none is asked for.
-fn named<T: Clone>(all: &[T], name: Option<&str>, name_of: impl Fn(&T) -> &str) -> Option<T> {
-    match name {
-        Some(name) => all.iter().find(|one| name_of(one) == name).cloned(),
-        None => all.first().cloned(),
+    /// The terms of the first route that matches; `None`: the call is answered 404.
+    pub fn choose(&self, invited: &Invited) -> Option<Arc<Terms>> {
+        let route = self.0.iter().find(|route| route.matches(invited))?;
+        Some(Arc::clone(&route.terms))
     }
 }
 
-fn matches(route: &Route, invited: &Invited) -> bool {
-    let glob = |pattern: &Option<String>, text: &str| {
-        pattern
-            .as_ref()
-            .is_none_or(|pattern| WildMatch::new(pattern).matches(text))
-    };
-    glob(&route.to, &invited.called)
-        && glob(&route.from, &invited.caller)
-        && route
-            .trunk
-            .as_ref()
-            .is_none_or(|trunk| *trunk == invited.trunk)
-        && route.header.iter().all(|(name, pattern)| {
-            invited
-                .header(name)
-                .is_some_and(|value| WildMatch::new(pattern).matches(value))
-        })
+impl Route {
+    fn matches(&self, invited: &Invited) -> bool {
+        let glob = |pattern: &Option<WildMatch>, text: &str| {
+            pattern.as_ref().is_none_or(|pattern| pattern.matches(text))
+        };
+        glob(&self.to, &invited.called)
+            && glob(&self.from, &invited.caller)
+            && self
+                .trunk
+                .as_ref()
+                .is_none_or(|trunk| *trunk == invited.trunk)
+            && self.headers.iter().all(|(name, pattern)| {
+                invited
+                    .header(name)
+                    .is_some_and(|value| pattern.matches(value))
+            })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use baton_core::call;
     use baton_core::sip::endpoint::{DialogId, Flow, Transport};
 
     use super::*;
-    use crate::config::from_str;
 
-    fn invited(called: &str, caller: &str, headers: &[(&str, &str)]) -> Invited {
+    fn invited(to: &str, from: &str, headers: &[(&str, &str)]) -> Invited {
         let address = ([127, 0, 0, 1], 5060).into();
         Invited {
             dialog: DialogId(1),
@@ -89,9 +76,9 @@ mod tests {
             },
             trunk: "carrier".into(),
             call_id: "c@h".into(),
-            request_uri: format!("sip:{called}@h"),
-            called: called.into(),
-            caller: caller.into(),
+            request_uri: format!("sip:{to}@h"),
+            called: to.into(),
+            caller: from.into(),
             caller_name: None,
             headers: headers
                 .iter()
@@ -102,62 +89,52 @@ mod tests {
         }
     }
 
-    fn config(text: &str) -> Config {
-        from_str(text, std::path::Path::new(".")).unwrap()
+    fn route(name: &str) -> Route {
+        let route = call::Route {
+            name: name.into(),
+            ..call::Route::default()
+        };
+        Route {
+            terms: Arc::new(Terms {
+                route,
+                ..Terms::default()
+            }),
+            ..Route::default()
+        }
     }
 
-    #[test]
-    fn without_routes_the_first_agent_answers_or_the_scripted_one() {
-        let call = invited("100", "200", &[]);
-        let choice = choose(&config(""), &call).unwrap();
-        assert_eq!(
-            (choice.route.as_str(), choice.agent.name.as_str()),
-            ("default", "scripted")
-        );
-        let choice = choose(
-            &config("[[agent]]\nname=\"a\"\n[[agent]]\nname=\"b\""),
-            &call,
-        )
-        .unwrap();
-        assert_eq!(choice.agent.name, "a");
+    fn chosen(table: &Table, invited: &Invited) -> Option<String> {
+        Some(table.choose(invited)?.route.name.clone())
     }
 
     #[test]
     fn the_first_route_that_matches_wins() {
-        let config = config(
-            r#"
-            [[agent]]
-            name = "first"
-            [[agent]]
-            name = "sales"
-            [[route]]
-            name = "german sales"
-            to = "+4930*"
-            header."X-Tenant" = "acme*"
-            agent = "sales"
-            variables = { language = "de-DE" }
-            [[route]]
-            name = "one number"
-            to = "+15550100"
-            from = "+1999*"
-            trunk = "carrier"
-            "#,
-        );
-        let german = choose(
-            &config,
-            &invited("+493012", "x", &[("x-tenant", "acme-eu")]),
-        )
-        .unwrap();
+        let table = Table::new(vec![
+            Route {
+                to: Some(WildMatch::new("+4930*")),
+                headers: vec![("X-Tenant".into(), WildMatch::new("acme*"))],
+                ..route("german sales")
+            },
+            Route {
+                to: Some(WildMatch::new("+15550100")),
+                from: Some(WildMatch::new("+1999*")),
+                trunk: Some("carrier".into()),
+                ..route("one number")
+            },
+        ]);
+        let german = invited("+493012", "x", &[("x-tenant", "acme-eu")]);
+        assert_eq!(chosen(&table, &german).as_deref(), Some("german sales"));
+        let one = invited("+15550100", "+19991", &[]);
+        assert_eq!(chosen(&table, &one).as_deref(), Some("one number"));
+        assert_eq!(chosen(&table, &invited("+493012", "x", &[])), None);
+    }
+
+    #[test]
+    fn a_route_without_conditions_matches_all() {
+        let table = Table::new(vec![route("all")]);
         assert_eq!(
-            (german.route.as_str(), german.agent.name.as_str()),
-            ("german sales", "sales")
+            chosen(&table, &invited("1", "2", &[])).as_deref(),
+            Some("all")
         );
-        assert_eq!(german.variables["language"], "de-DE");
-        let one = choose(&config, &invited("+15550100", "+19991", &[])).unwrap();
-        assert_eq!(
-            (one.route.as_str(), one.agent.name.as_str()),
-            ("one number", "first")
-        );
-        assert_eq!(choose(&config, &invited("+493012", "x", &[])), None);
     }
 }

@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use baton_core::agent::Message;
+use baton_core::agent::{LinkOutput, Message};
 use baton_core::media::downlink::{self, Downlink};
 use baton_core::media::dtmf;
 use baton_core::media::g711::{self, Codec};
@@ -25,7 +25,7 @@ use baton_core::vocab::{Entropy, PTIME, SampleRate};
 
 use super::plan::Keep;
 use super::report::{RtpReport, ms};
-use crate::net::media_shard::{LinkOutput, MediaLeg};
+use crate::net::media_shard::MediaLeg;
 
 /// Samples per second of everything here.
 const RATE: usize = 8000;

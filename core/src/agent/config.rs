@@ -1,13 +1,12 @@
 //! Which agent: the table of kinds, and how each is made.
 
-use std::fmt;
-
 use serde::Deserialize;
 
 use super::Dialect;
 use super::echo::Echo;
 use super::native::{self, Native};
 use super::scripted::{self, Scripted};
+use super::secret::Secret;
 use super::twilio_streams::{self, TwilioStreams};
 use crate::vocab::{Entropy, SampleRate};
 
@@ -60,35 +59,6 @@ pub fn build(config: &Config, entropy: Entropy) -> Box<dyn Dialect> {
             },
             entropy,
         )),
-    }
-}
-
-/// A key to somebody's service: never printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The key itself; searchable.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    /// As a header field (RFC 6750).
-    pub(super) fn bearer(&self) -> (String, String) {
-        ("Authorization".into(), format!("Bearer {}", self.0))
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
     }
 }
 

@@ -34,7 +34,7 @@ impl Dialect for Echo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::ladder::{Ladder, start};
+    use crate::agent::tests::ladder::{Ladder, start};
 
     #[test]
     fn the_caller_hears_the_caller_frame_by_frame() {

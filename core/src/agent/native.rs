@@ -12,8 +12,8 @@ pub mod wire;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::config::Secret;
 use super::handoff_frame::{self, HandoffFault};
+use super::secret::Secret;
 use super::{
     Audio, AudioFormat, Command, Dialect, Event, LinkRequest, MAX_MARK, Message, MessageKind,
     Outbox,
@@ -273,7 +273,7 @@ fn digits_event(digits: &str, duration: Option<u64>, gap: Option<u64>) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::ladder::{Ladder, start};
+    use crate::agent::tests::ladder::{Ladder, start};
     use crate::agent::{HandoffUpdate, Role};
     use crate::vocab::HandoffId;
 

@@ -381,7 +381,7 @@ fn transcribe(role: Role, text: &str, out: &mut dyn Outbox) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::ladder::{Ladder, start};
+    use crate::agent::tests::ladder::{Ladder, start};
     use crate::vocab::HandoffId;
 
     type Call = Ladder<Scripted>;

@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::config::Secret;
+use super::secret::Secret;
 use super::{
     Audio, AudioFormat, CallInfo, Command, Dialect, Event, LinkRequest, MAX_MARK, Message,
     MessageKind, Outbox, Start,
@@ -205,7 +205,7 @@ fn parameters(start: &Start) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::ladder::{Ladder, start};
+    use crate::agent::tests::ladder::{Ladder, start};
 
     const GOLDEN: &str = include_str!("../../../tests/data/golden/twilio-streams.jsonl");
 

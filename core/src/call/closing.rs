@@ -4,10 +4,10 @@
 use std::time::Instant;
 
 use super::{Action, Agent, Call, Ended, Final, LINGER, Leg, Milestone, Phase, State, Timer};
+use crate::agent::prompts::Prompt;
 use crate::handoff;
 use crate::history::{EndBy, Kind};
 use crate::leg;
-use crate::leg::Prompt;
 use crate::leg::event::Summary;
 use crate::sip::endpoint::Command;
 use crate::vocab::Timers;

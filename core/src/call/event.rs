@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Config, Final, Milestone, RequestError};
+use super::{Config, Final, Milestone};
 use crate::agent::{self, HandoffRequest};
-use crate::handoff::{self, KeyPlacement};
+use crate::handoff::{self, KeyPlacement, RequestError};
 use crate::history::{self, CommitError, HistoryReceipt, WallClock};
 use crate::sip::endpoint::{Command, DialogEvent, Invited};
 use crate::vocab::{CallId, Entropy, HandoffId, HandoffKey};

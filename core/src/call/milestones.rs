@@ -10,7 +10,6 @@ const LADDER_MAX: usize = 256;
 
 /// One step of a call that a person wants to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Milestone {
     /// The INVITE came in.
     Invited,

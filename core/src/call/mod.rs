@@ -35,7 +35,6 @@ mod turns;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-pub use crate::handoff::RequestError;
 pub use config::{AnswerPolicy, Config, OnAgentFailure, OnClose};
 pub use ended::{Ended, Final};
 pub use event::{Action, Input, LegSetup, Operator, Route, Setup};

@@ -7,10 +7,10 @@ use super::{
     Action, Agent, Call, Ended, Leg, Meanwhile, Milestone, OnAgentFailure, OnClose, Operator,
     Phase, State, Timer,
 };
+use crate::agent::prompts::Prompt;
 use crate::agent::{Event as AgentEvent, HandoffRequest, Role};
 use crate::handoff::{self, RequestError, check_header};
 use crate::history::{EndBy, Kind};
-use crate::leg::Prompt;
 use crate::sip::endpoint::Command;
 use crate::{agent, leg};
 
@@ -277,7 +277,7 @@ impl Call {
         let request = handoff::Request {
             reason: Some(reason.into()),
             summary: Some(why.into()),
-            say_first: Some(prompt_mark(prompt).into()),
+            say_first: Some(prompt_mark(prompt)),
             ..handoff::Request::default()
         };
         self.tell_leg(leg::Command::Prompt(prompt));

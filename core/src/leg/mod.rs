@@ -28,7 +28,6 @@ use crate::media::rtp::source::{Admission, Latch, LatchPolicy};
 use crate::media::{downlink, jitter, uplink, vad};
 use crate::sdp;
 
-pub use crate::agent::prompts::Prompt;
 pub use event::{Command, Event, Renegotiated, Summary};
 
 use line::{AgentSide, Line};

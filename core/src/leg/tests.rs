@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::agent::dialect::MessageKind;
+use crate::agent::prompts::Prompt;
 use crate::agent::{
     Audio, AudioFormat, CallInfo, Command as AgentCommand, Event as AgentEvent, Outbox,
 };

@@ -2,13 +2,12 @@
 //!
 //! Only the level of a silence descriptor is used, not its spectrum: the noise is low-passed a little, as a room is.
 #![expect(
-    clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     clippy::cast_precision_loss,
     reason = "noise of a few steps, made from random bits"
 )]
 
-use super::levels::dbfs_to_rms;
+use super::levels::{dbfs_to_rms, quantise};
 
 /// No descriptor makes it louder.
 pub const LOUDEST_DBFS: f32 = -45.0;
@@ -66,7 +65,7 @@ impl ComfortNoise {
     /// Overwrites `samples` with noise.
     pub fn fill(&mut self, samples: &mut [i16]) {
         for sample in samples {
-            *sample = self.sample().round() as i16;
+            *sample = quantise(self.sample());
         }
     }
 }

@@ -7,12 +7,12 @@
 //! Unlike the appendix nothing is delayed by 3.75 ms: what was heard last is in the agent's hands already. The
 //! first period is bent instead, so that it starts where the real signal ended.
 #![expect(
-    clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
-    reason = "i16 samples to f32 and back, saturating; lengths of at most a few hundred"
+    reason = "lengths of at most a few hundred, as weights"
 )]
 
 use super::comfort_noise::ComfortNoise;
+use super::levels::quantise;
 
 /// Samples remembered: three of the longest periods and a quarter (48.75 ms, as the appendix).
 const HISTORY: usize = 390;
@@ -87,7 +87,7 @@ impl Concealer {
             self.begin();
         }
         for sample in samples.iter_mut() {
-            *sample = self.next().round() as i16;
+            *sample = quantise(self.next());
         }
     }
 
@@ -175,7 +175,7 @@ impl Concealer {
         .min(samples.len());
         for (n, sample) in samples.iter_mut().take(length).enumerate() {
             let new = (n + 1) as f32 / (length + 1) as f32;
-            *sample = (self.next() * (1.0 - new) + f32::from(*sample) * new).round() as i16;
+            *sample = quantise(self.next() * (1.0 - new) + f32::from(*sample) * new);
         }
         self.concealed = 0;
         length
@@ -223,6 +223,7 @@ mod tests {
     use crate::media::levels::{dbfs, rms};
 
     /// A voiced sound: a fundamental and two overtones.
+    #[expect(clippy::cast_possible_truncation, reason = "well inside 16 bits")]
     fn voiced(hz: f32, from: usize, samples: &mut [i16]) {
         for (n, sample) in samples.iter_mut().enumerate() {
             let t = (from + n) as f32 / 8000.0 * TAU * hz;

@@ -174,9 +174,10 @@ impl Playout {
         let heard = self
             .turn
             .map_or(Duration::ZERO, |turn| wire_duration(turn.octets));
-        self.end_turn();
         self.paused = false;
+        // Before the turn's end, so that whoever writes turns down knows by then that this one was cut.
         self.report(Event::Cleared { heard });
+        self.end_turn();
         heard
     }
 
@@ -326,6 +327,10 @@ mod tests {
         assert_eq!(
             events(&mut playout),
             [
+                Event::TurnEnded {
+                    from: MS(0),
+                    to: MS(40)
+                },
                 marked("a", true, 40),
                 marked("b", true, 40),
                 marked("b", true, 40)
@@ -351,7 +356,14 @@ mod tests {
         take(&mut playout, 20, 1);
         assert_eq!(
             events(&mut playout),
-            [Event::TurnStarted { at: MS(20) }, marked("m", true, 25)]
+            [
+                Event::TurnStarted { at: MS(20) },
+                Event::TurnEnded {
+                    from: MS(20),
+                    to: MS(25)
+                },
+                marked("m", true, 25)
+            ]
         );
     }
 
@@ -369,11 +381,11 @@ mod tests {
                 Event::TurnStarted { at: MS(0) },
                 marked("end", false, 40),
                 marked("after", false, 40),
+                Event::Cleared { heard: MS(40) },
                 Event::TurnEnded {
                     from: MS(0),
                     to: MS(40)
                 },
-                Event::Cleared { heard: MS(40) },
             ]
         );
         assert!(playout.is_empty());
@@ -462,6 +474,10 @@ mod tests {
         }
         assert_eq!(refused, 5_000 - WAITING);
         take(&mut playout, 0, 1);
-        assert_eq!(events(&mut playout).len(), WAITING + 1);
+        assert_eq!(
+            events(&mut playout).len(),
+            1 + 1 + WAITING,
+            "a turn's start, its end, the marks"
+        );
     }
 }

@@ -2,14 +2,11 @@
 //!
 //! rubato's synchronous FFT resampler in blocks of 10 ms with a Hann² window: 5 ms of delay, flat to 3.4 kHz, and
 //! exactly 320 samples for each 160 at 16 kHz. Between two equal rates it is a copy.
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "f32 to i16 saturates, which is the clipping we want"
-)]
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler as _, WindowFunction};
 
+use super::levels;
 use crate::vocab::SampleRate;
 
 /// One direction of one call.
@@ -145,7 +142,7 @@ impl Engine {
         output.extend(
             self.output[..written]
                 .iter()
-                .map(|sample| sample.round() as i16),
+                .map(|sample| levels::quantise(*sample)),
         );
         self.carry.clear();
     }
@@ -176,7 +173,7 @@ pub fn whole(samples: &[i16], from_hz: u32, to: SampleRate) -> Vec<i16> {
         Ok(output) => output
             .take_data()
             .into_iter()
-            .map(|sample| sample.round() as i16)
+            .map(levels::quantise)
             .collect(),
         Err(_) => Vec::new(),
     }

@@ -4,7 +4,7 @@
 //! pitch). Two active frames in a row are an onset: 40 ms, so a click is none. The floor follows the quietest
 //! frames of the last 1.6 s, and a sound that does not change at all (a tone, hum) becomes floor in 200 ms.
 //!
-//! The energy is taken of x[n] - x[n-2]: deaf to mains hum and offset, most alert between 1 and 3 kHz. While the
+//! The energy is taken of `x[n] - x[n-2]`: deaf to mains hum and offset, most alert between 1 and 3 kHz. While the
 //! agent speaks its own echo must not count: the threshold then stays 14 dB below what plays.
 #![expect(
     clippy::cast_precision_loss,

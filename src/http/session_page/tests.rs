@@ -1,3 +1,5 @@
+//! The page that a human agent reads, with hostile words in it.
+
 use serde_json::json;
 
 use super::*;

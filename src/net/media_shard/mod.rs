@@ -34,8 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-pub use baton_core::agent::LinkOutput;
-use baton_core::agent::{LinkRequest, Message};
+use baton_core::agent::{LinkOutput, LinkRequest, Message};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 

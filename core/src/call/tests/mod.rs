@@ -15,11 +15,11 @@ use bytes::Bytes;
 
 use super::*;
 use crate::agent::HandoffRequest;
+use crate::agent::prompts::Prompt;
 use crate::history::commit::tests::now_or_never;
 use crate::history::{
     BackendError, CommitError, EndKind, Journal, Memory, Session, UnixMillis, commit,
 };
-use crate::leg::event::Prompt;
 use crate::sip::endpoint::{DialogId, Flow, Invited, NotifyState, Transport};
 use crate::testing::t0;
 use crate::vocab::HandoffId;
@@ -336,6 +336,7 @@ fn show_leg(command: &leg::Command) -> String {
         leg::Command::Close { .. } => "close leg".into(),
         leg::Command::SendDigits { digits, .. } => format!("digits {digits}"),
         leg::Command::Recording(on) => format!("recording {on}"),
+        leg::Command::PausePlayout => "pause playout".into(),
         leg::Command::ResumePlayout => "resume playout".into(),
         leg::Command::Renegotiated(media) => format!(
             "remote {} send {} receive {}",

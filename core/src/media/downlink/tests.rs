@@ -1,3 +1,5 @@
+//! The downlink, tick by tick.
+
 use super::*;
 use crate::media::g711::decode;
 use crate::media::levels::dbfs;
@@ -213,11 +215,11 @@ fn clear_silences_the_next_packet_tail_included() {
                 heard: false,
                 at: MS(100)
             },
+            Event::Cleared { heard: MS(100) },
             Event::TurnEnded {
                 from: MS(0),
                 to: MS(100)
             },
-            Event::Cleared { heard: MS(100) },
         ]
     );
 }

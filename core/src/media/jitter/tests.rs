@@ -1,3 +1,5 @@
+//! The jitter buffer under seeded networks.
+
 use super::*;
 use crate::testing::t0;
 

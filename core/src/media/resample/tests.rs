@@ -1,3 +1,5 @@
+//! Gain, alias, delay and flush of the resampler.
+
 use std::f32::consts::TAU;
 
 use super::*;
@@ -11,6 +13,7 @@ const RATES: [SampleRate; 3] = [
 
 #[expect(
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
     reason = "a second of samples counted in f32"
 )]
 fn tone(hz: f32, rate: SampleRate, samples: usize) -> Vec<i16> {

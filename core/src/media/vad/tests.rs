@@ -1,3 +1,5 @@
+//! The detector on speech, hum, clicks, noise and echo.
+
 use std::f32::consts::TAU;
 
 use super::*;

@@ -207,10 +207,6 @@ impl Session {
     /// Does what was held back, as far as it goes now.
     fn release(&mut self, now: Instant, core: &mut Core) {
         for command in std::mem::take(&mut self.held) {
-            if let Command::Refer { .. } = &command {
-                // It was refused twice at the gate, so it is the only one.
-                debug_assert!(!self.is_referring());
-            }
             if let Err(error) = self.handle_command(now, core, command.clone()) {
                 self.report_failed(core, &command, &error);
             }
@@ -220,23 +216,18 @@ impl Session {
     /// A command that was taken and cannot be done after all must still have its end.
     fn report_failed(&mut self, core: &mut Core, command: &Command, error: &CommandError) {
         tracing::debug!(%error, "a command that was held back failed");
-        let reason = error.to_string();
-        match command {
-            Command::Refer { .. } => core.event(
-                self.id,
-                DialogEvent::ReferAnswered {
-                    status: 500,
-                    reason,
-                },
-            ),
-            _ => core.event(
-                self.id,
-                DialogEvent::ReinviteEnded {
-                    status: 500,
-                    body: bytes::Bytes::new(),
-                },
-            ),
-        }
+        let event = if let Command::Refer { .. } = command {
+            DialogEvent::ReferAnswered {
+                status: 500,
+                reason: error.to_string(),
+            }
+        } else {
+            DialogEvent::ReinviteEnded {
+                status: 500,
+                body: bytes::Bytes::new(),
+            }
+        };
+        core.event(self.id, event);
     }
 
     /// A final response to a request of ours other than the 2xx of an INVITE, or a provisional to an INVITE.

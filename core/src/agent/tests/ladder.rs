@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::command::{CallInfo, Command, Start};
-use super::{Audio, Dialect, Event, Message, MessageKind, Outbox};
+use crate::agent::command::{CallInfo, Command, Start};
+use crate::agent::{Audio, Dialect, Event, Message, MessageKind, Outbox};
 use crate::vocab::{CallId, PTIME};
 
 /// What a dialect said, in order per kind.

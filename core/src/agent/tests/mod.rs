@@ -1,0 +1,3 @@
+//! What the dialects' tests share.
+
+pub(crate) mod ladder;

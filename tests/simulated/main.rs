@@ -1,0 +1,23 @@
+//! Whole calls in virtual time over a virtual network, both ends ours: the cores as they run together, without a
+//! socket, a thread or a millisecond of waiting.
+
+mod support;
+
+mod agent_lost;
+mod agent_misbehaves;
+mod answer;
+mod barge_in;
+mod cancel;
+mod drain;
+mod dtmf;
+mod far_end_hangs_up;
+mod handoff_failures;
+mod handoff_refer;
+mod history_not_durable;
+mod lost_messages;
+mod many_calls;
+mod media_loss;
+mod notify;
+mod races;
+mod reinvite;
+mod strangers;
