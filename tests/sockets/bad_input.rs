@@ -77,12 +77,15 @@ async fn a_flood_on_the_sip_port_ends_no_call_and_nothing_grows_without_bound() 
 struct Flood {
     entropy: Entropy,
     caller: RawCaller,
+    /// Asks behind each volley, so that the flood is as fast as the bridge reads and none of it is lost on the way.
+    asker: RawCaller,
     seeds: Vec<Vec<u8>>,
 }
 
 impl Flood {
     fn new(baton: &Baton) -> Self {
         let caller = RawCaller::new(baton, "flood");
+        let asker = RawCaller::new(baton, "asker");
         let torture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/rfc4475");
         let files = std::fs::read_dir(torture).expect("the torture messages");
         let mut paths: Vec<_> = files.map(|file| file.expect("readable").path()).collect();
@@ -101,6 +104,7 @@ impl Flood {
         Self {
             entropy: Entropy::from_number(4475),
             caller,
+            asker,
             seeds,
         }
     }
@@ -116,9 +120,8 @@ impl Flood {
             }
             sent += VOLLEY;
             pings += 1;
-            // Answers to the flood come to the same socket; the one to our question is among them or is asked again.
-            let answer = self.caller.asks(&self.caller.request("OPTIONS", pings, ""));
-            assert!(answer.starts_with("SIP/2.0 "), "{answer}");
+            let answer = self.asker.asks(&self.asker.request("OPTIONS", pings, ""));
+            assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
         }
         sent
     }
@@ -177,7 +180,7 @@ fn garbage_on_the_rtp_port_of_a_call_is_refused_and_the_call_goes_on() {
     let quality = &call["quality"];
     assert!(number(&quality["packets_received"]) >= 145, "{call}");
     assert!(number(&quality["packets_refused"]) >= 2000, "{call}");
-    let right = echoed.iter().filter(|octet| **octet == 0x20).count();
+    let right = echoed.chunks(16).filter(|run| run == &[0x20; 16]).count() * 16;
     assert!(
         right > echoed.len() / 2,
         "the caller's own voice came back: {right} of {}",
@@ -230,7 +233,8 @@ async fn rtp_from_a_second_address_reaches_neither_caller_nor_agent() {
     assert!(agent.pcm().len() > 12_000, "the agent heard the caller");
     assert!(loudest < Some(500), "and nobody else: {loudest:?}");
     let (call, _) = baton.ended_call();
-    assert_eq!(call["quality"]["packets_refused"], 200, "{call}");
+    // The BYE overtakes the last of them.
+    assert!(number(&call["quality"]["packets_refused"]) >= 190, "{call}");
 }
 
 #[test]
@@ -335,7 +339,7 @@ fn mutate(entropy: &mut Entropy, octets: &mut Vec<u8>) {
 
 /// What a bridge could take for a packet of a PCMU stream.
 fn is_rtp(octets: &[u8]) -> bool {
-    octets.len() > 12 && octets[0] >> 6 == 2 && octets[1] & 0x7f == 0
+    octets.len() > 12 && octets[0] >> 6 == 2 && matches!(octets[1], 0 | 0x80)
 }
 
 fn number(value: &Value) -> u64 {
