@@ -132,11 +132,20 @@ impl Flood {
             0 => return noise(&mut self.entropy, 1400),
             _ => self.seeds[pick(&mut self.entropy, seeds)].clone(),
         };
+        if self.entropy.below(2) == 0 {
+            octets = as_another(&mut self.entropy, &octets);
+        }
         for _ in 0..self.entropy.below(6) {
             mutate(&mut self.entropy, &mut octets);
         }
         octets
     }
+}
+
+/// The same request as another transaction in another dialog: what no retransmission is, has to be remembered.
+fn as_another(entropy: &mut Entropy, octets: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(octets);
+    text.replace("flood", &entropy.hex(4)).into_bytes()
 }
 
 #[test]
