@@ -344,6 +344,8 @@ impl CallTask {
 
     fn end(&mut self, last: &Final) {
         self.over = true;
+        // A call that never had media gives its RTP port back now, not when its history is written.
+        self.materials = None;
         let end = EndView {
             kind: last.ended.kind.to_string(),
             by: last.ended.by.to_string(),

@@ -159,7 +159,7 @@ fn no_command_in_any_order_breaks_a_dialect() {
         every_command(&mut agent);
         every_command(&mut agent);
         agent.hears(3);
-        agent.passes(Duration::from_secs(120));
+        agent.passes(Duration::from_mins(2));
         assert!(
             agent
                 .out
@@ -382,8 +382,9 @@ impl Agent {
                 AudioFormat::Ulaw => 160,
                 AudioFormat::Pcm16(rate) => rate.frame_len() * 2,
             };
-            let frame: Vec<u8> = (0..len)
-                .map(|i| ((i as u32 * 3 + n * 11) % 253).to_le_bytes()[0])
+            let frame: Vec<u8> = (0_u32..)
+                .take(len)
+                .map(|i| ((i * 3 + n * 11) % 253).to_le_bytes()[0])
                 .collect();
             let samples: Vec<i16> = frame
                 .as_chunks::<2>()

@@ -1,4 +1,8 @@
 //! The rules of [`Backend`], for every store that keeps histories.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "writers that contend are tasks of their own"
+)]
 
 use std::sync::Arc;
 

@@ -77,12 +77,15 @@ async fn a_flood_on_the_sip_port_ends_no_call_and_nothing_grows_without_bound() 
 struct Flood {
     entropy: Entropy,
     caller: RawCaller,
+    /// Asks behind each volley, so that the flood is as fast as the bridge reads and none of it is lost on the way.
+    asker: RawCaller,
     seeds: Vec<Vec<u8>>,
 }
 
 impl Flood {
     fn new(baton: &Baton) -> Self {
         let caller = RawCaller::new(baton, "flood");
+        let asker = RawCaller::new(baton, "asker");
         let torture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/rfc4475");
         let files = std::fs::read_dir(torture).expect("the torture messages");
         let mut paths: Vec<_> = files.map(|file| file.expect("readable").path()).collect();
@@ -101,6 +104,7 @@ impl Flood {
         Self {
             entropy: Entropy::from_number(4475),
             caller,
+            asker,
             seeds,
         }
     }
@@ -116,9 +120,8 @@ impl Flood {
             }
             sent += VOLLEY;
             pings += 1;
-            // Answers to the flood come to the same socket; the one to our question is among them or is asked again.
-            let answer = self.caller.asks(&self.caller.request("OPTIONS", pings, ""));
-            assert!(answer.starts_with("SIP/2.0 "), "{answer}");
+            let answer = self.asker.asks(&self.asker.request("OPTIONS", pings, ""));
+            assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
         }
         sent
     }
@@ -129,11 +132,20 @@ impl Flood {
             0 => return noise(&mut self.entropy, 1400),
             _ => self.seeds[pick(&mut self.entropy, seeds)].clone(),
         };
+        if self.entropy.below(2) == 0 {
+            octets = as_another(&mut self.entropy, &octets);
+        }
         for _ in 0..self.entropy.below(6) {
             mutate(&mut self.entropy, &mut octets);
         }
         octets
     }
+}
+
+/// The same request as another transaction in another dialog: what no retransmission is, has to be remembered.
+fn as_another(entropy: &mut Entropy, octets: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(octets);
+    text.replace("flood", &entropy.hex(4)).into_bytes()
 }
 
 #[test]
@@ -177,7 +189,7 @@ fn garbage_on_the_rtp_port_of_a_call_is_refused_and_the_call_goes_on() {
     let quality = &call["quality"];
     assert!(number(&quality["packets_received"]) >= 145, "{call}");
     assert!(number(&quality["packets_refused"]) >= 2000, "{call}");
-    let right = echoed.iter().filter(|octet| **octet == 0x20).count();
+    let right = echoed.chunks(16).filter(|run| run == &[0x20; 16]).count() * 16;
     assert!(
         right > echoed.len() / 2,
         "the caller's own voice came back: {right} of {}",
@@ -230,7 +242,8 @@ async fn rtp_from_a_second_address_reaches_neither_caller_nor_agent() {
     assert!(agent.pcm().len() > 12_000, "the agent heard the caller");
     assert!(loudest < Some(500), "and nobody else: {loudest:?}");
     let (call, _) = baton.ended_call();
-    assert_eq!(call["quality"]["packets_refused"], 200, "{call}");
+    // The BYE overtakes the last of them.
+    assert!(number(&call["quality"]["packets_refused"]) >= 190, "{call}");
 }
 
 #[test]
@@ -288,7 +301,7 @@ fn a_codec_mismatch_is_488_with_a_warning_and_takes_no_port() {
     let setup = Setup::new();
     let first = *setup.ports.rtp().start();
     let mut baton = setup.rtp_ports(first, first + 1).agents(ECHO).start();
-    for n in 0..3 {
+    for n in 1..=3 {
         let caller = RawCaller::new(&baton, &format!("g729-{n}"));
         let answer = caller.asks(&caller.request("INVITE", 1, &caller.offer("18")));
         assert!(answer.starts_with("SIP/2.0 488"), "{answer}");
@@ -298,11 +311,9 @@ fn a_codec_mismatch_is_488_with_a_warning_and_takes_no_port() {
             "{warning}"
         );
         caller.sends(&caller.request("ACK", 1, ""));
+        baton.ended_calls(n);
     }
     // The one port there is has not been used up.
-    baton.wait_until("they are over", |baton| {
-        baton.calls().iter().all(|call| !call["end"].is_null())
-    });
     let mut good = RawCaller::new(&baton, "good");
     good.calls();
     good.hears_rtp();
@@ -337,7 +348,7 @@ fn mutate(entropy: &mut Entropy, octets: &mut Vec<u8>) {
 
 /// What a bridge could take for a packet of a PCMU stream.
 fn is_rtp(octets: &[u8]) -> bool {
-    octets.len() > 12 && octets[0] >> 6 == 2 && octets[1] & 0x7f == 0
+    octets.len() > 12 && octets[0] >> 6 == 2 && matches!(octets[1], 0 | 0x80)
 }
 
 fn number(value: &Value) -> u64 {

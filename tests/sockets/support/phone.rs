@@ -43,42 +43,48 @@ pub(crate) async fn calls(plan: CallPlan) -> LiveCall {
     phone().start(plan).await.expect("the call can be placed")
 }
 
-/// The next event like this.
-pub(crate) async fn sees(
-    call: &mut LiveCall,
-    what: &str,
-    like: impl Fn(&PhoneEvent) -> bool,
-) -> PhoneEvent {
-    let found = async {
-        loop {
-            let event = call.next().await;
-            let event = event.unwrap_or_else(|| panic!("the call ended before: {what}"));
-            if like(&event) {
-                return event;
-            }
-        }
-    };
-    timeout(PATIENCE, found)
-        .await
-        .unwrap_or_else(|_| panic!("waited in vain for: {what}"))
+/// Waits for an event like this.
+pub(crate) async fn sees(call: &mut LiveCall, what: &str, like: impl Fn(&PhoneEvent) -> bool) {
+    finds(call, what, |event| like(event).then_some(())).await;
 }
 
-/// Waits for the answer.
+/// Waits for the answer; returns how long it took.
 pub(crate) async fn answered(call: &mut LiveCall) -> Duration {
-    let is_it = |event: &PhoneEvent| matches!(event, PhoneEvent::Answered(_));
-    match sees(call, "an answer", is_it).await {
-        PhoneEvent::Answered(after) => after,
-        other => panic!("not an answer: {other:?}"),
-    }
+    let after = |event: &PhoneEvent| {
+        if let PhoneEvent::Answered(after) = event {
+            Some(*after)
+        } else {
+            None
+        }
+    };
+    finds(call, "an answer", after).await
 }
 
 /// Waits for a REFER, and returns its Refer-To.
 pub(crate) async fn referred(call: &mut LiveCall) -> String {
-    let is_it = |event: &PhoneEvent| matches!(event, PhoneEvent::Referred(_));
-    match sees(call, "a REFER", is_it).await {
-        PhoneEvent::Referred(refer_to) => refer_to,
-        other => panic!("not a REFER: {other:?}"),
-    }
+    let refer_to = |event: &PhoneEvent| {
+        if let PhoneEvent::Referred(refer_to) = event {
+            Some(refer_to.clone())
+        } else {
+            None
+        }
+    };
+    finds(call, "a REFER", refer_to).await
+}
+
+async fn finds<T>(call: &mut LiveCall, what: &str, found: impl Fn(&PhoneEvent) -> Option<T>) -> T {
+    let search = async {
+        loop {
+            let event = call.next().await;
+            let event = event.unwrap_or_else(|| panic!("the call ended before: {what}"));
+            if let Some(found) = found(&event) {
+                return found;
+            }
+        }
+    };
+    timeout(PATIENCE, search)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain for: {what}"))
 }
 
 /// Waits for the end.

@@ -86,7 +86,7 @@ impl RawCaller {
 
     /// The next message, if one comes soon.
     pub(crate) fn hears(&self) -> Option<String> {
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; 65_536];
         let (len, _) = self.sip.recv_from(&mut buffer).ok()?;
         Some(String::from_utf8_lossy(&buffer[..len]).into_owned())
     }
