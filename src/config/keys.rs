@@ -164,24 +164,22 @@ mod tests {
 
     #[test]
     fn every_default_in_the_catalogue_is_the_default_in_the_code() {
-        let mut text = String::new();
+        let mut lines = Vec::new();
         for section in sections() {
             let many = matches!(section, "trunk" | "route" | "agent" | "handoff");
-            text.push_str(&if many {
-                format!("[[{section}]]\n")
-            } else {
-                format!("[{section}]\n")
-            });
+            let (open, close) = if many { ("[[", "]]") } else { ("[", "]") };
+            lines.push(format!("{open}{section}{close}"));
             if section == "trunk" {
-                text.push_str("name = \"t\"\n");
+                lines.push("name = \"t\"".to_owned());
             }
-            for key in KEYS
-                .iter()
-                .filter(|key| key.section == section && !key.default.is_empty())
-            {
-                text.push_str(&format!("{} = {}\n", key.name, key.default));
-            }
+            let with_default = |key: &&Key| key.section == section && !key.default.is_empty();
+            lines.extend(
+                KEYS.iter()
+                    .filter(with_default)
+                    .map(|key| format!("{} = {}", key.name, key.default)),
+            );
         }
+        let text = lines.join("\n");
         let written = crate::config::from_str(&text, std::path::Path::new(".")).unwrap();
         let defaults = crate::config::Config::default();
         assert_eq!(written.sip, defaults.sip);

@@ -85,7 +85,7 @@ impl Reporter {
             packets_late: stats.late,
             packets_refused: self.refused,
             concealed_ms: millis(stats.concealed),
-            jitter_ms: stats.jitter.as_secs_f64() * 1000.0,
+            jitter_ms: rounded_ms(stats.jitter),
             level_dbfs: uplink.level_dbfs(),
             overflow_ms: millis(line.overflow()),
             link_dropped_ms: self.behind * 20,
@@ -95,4 +95,9 @@ impl Reporter {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds to the microsecond: more digits are noise to whoever reads them.
+fn rounded_ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
