@@ -53,6 +53,8 @@ const CALLER: &[u8] = include_bytes!("../../assets/demo/caller.ulaw");
 const STUDIO: &str = "https://webhooks.example.com/v1/Accounts/AC0/Flows/FW0";
 const HUMANS: &str = "sip:queue@flex.example.com";
 const KEY_HEADER: &str = "X-Session-History-Key";
+/// What a run keeps for itself within the folder; the next run removes it, so the name must be nobody else's.
+const OURS: &str = ".baton-demo";
 /// The caller thinks this long before answering.
 const THINKING: Duration = Duration::from_millis(700);
 /// From the end of the caller's words to the agent's: hangover, "I heard:", and being asked what else.
@@ -63,7 +65,7 @@ const AGENT_TURN: Duration = Duration::from_millis(4_800);
 /// # Errors
 /// The machine stands in the way: no port, no disk.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let data = args.dir.join("data");
+    let data = args.dir.join(OURS);
     prepare(&args.dir, &data).with_context(|| format!("preparing {}", args.dir.display()))?;
     let node = Node::start(&configuration(&data)).await?;
     let sip = *node.sip().first().context("the bridge listens nowhere")?;
@@ -726,6 +728,18 @@ mod tests {
     fn a_call_that_never_happened_misses_every_step() {
         let steps = history_steps(None);
         assert!(steps.iter().all(|step| !step.seen));
+    }
+
+    #[test]
+    fn only_what_an_earlier_run_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["data", OURS] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+            std::fs::write(dir.path().join(folder).join("file"), "x").unwrap();
+        }
+        prepare(dir.path(), &dir.path().join(OURS)).unwrap();
+        assert!(dir.path().join("data/file").exists());
+        assert!(!dir.path().join(OURS).exists());
     }
 
     #[tokio::test]
