@@ -283,8 +283,8 @@ impl CallTask {
             return;
         };
         let now = Instant::now();
-        let tape = self.bridge.recorder.as_ref().map(|recorder| {
-            let (file, tape) = recorder.record(&setup.start.call.id);
+        let tape = self.bridge.recorder.as_ref().and_then(|recorder| {
+            let (file, tape) = recorder.record(&setup.start.call.id)?;
             self.historian.record(Event::new(
                 self.clock.at(now),
                 Kind::Recording {
@@ -292,7 +292,7 @@ impl CallTask {
                     file: Some(file),
                 },
             ));
-            tape
+            Some(tape)
         });
         let dialect = agent::build(&materials.agent, materials.entropy.fork());
         let config = materials.leg_config(&setup.media, &self.bridge.media);

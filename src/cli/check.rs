@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use baton_core::handoff;
 use console::style;
 
 use super::ConfigFile;
@@ -35,7 +34,8 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     found.extend(media(&config));
     found.push(store(&config));
     found.extend(agents(&config).await);
-    found.extend(handoffs(&config));
+    let good = handoffs(&config, &found);
+    found.extend(good);
     print(&found);
     let failed = found
         .iter()
@@ -226,33 +226,23 @@ fn has_port(host: &str) -> bool {
     host.parse::<SocketAddr>().is_ok() || (!host.ends_with(']') && host.rsplit_once(':').is_some())
 }
 
-/// Whether what a handoff would say can be said, key included.
-fn handoffs(config: &Config) -> Vec<Finding> {
-    let mut found = Vec::new();
+/// The handoffs with a target and no error: where they lead.
+fn handoffs(config: &Config, found: &[Finding]) -> Vec<Finding> {
+    let mut good = Vec::new();
     for handoff in &config.handoffs {
-        let place = format!("[[handoff]] {}", handoff.name);
-        for style in &handoff.styles {
-            if let Err(error) = style.parse::<handoff::Style>() {
-                found.push(Finding::error(
-                    &place,
-                    error.to_string(),
-                    "write refer or hangup",
-                ));
-            }
-        }
         let Some(target) = &handoff.target else {
             continue;
         };
-        found.push(match handoff.plan().check() {
-            Ok(()) => Finding::ok(&place, format!("{target} ({})", handoff.styles.join(", "))),
-            Err(error) => Finding::error(
-                &place,
-                error.to_string(),
-                "correct the target or the headers",
-            ),
-        });
+        let place = handoff.place();
+        let refused = found
+            .iter()
+            .any(|finding| finding.severity == Severity::Error && finding.place == place);
+        if !refused {
+            let what = format!("{target} ({})", handoff.styles.join(", "));
+            good.push(Finding::ok(place, what));
+        }
     }
-    found
+    good
 }
 
 #[cfg(test)]
@@ -269,5 +259,22 @@ mod tests {
         ] {
             assert_eq!(has_port(host), expected, "{host}");
         }
+    }
+    #[test]
+    fn only_a_handoff_without_an_error_is_said_to_be_good() {
+        let text = r#"
+            [[handoff]]
+            name = "good"
+            target = "sip:queue@example.com"
+            [[handoff]]
+            name = "bad"
+            target = "mailto:queue@example.com"
+            [[handoff]]
+            name = "no target"
+        "#;
+        let config = crate::config::from_str(text, std::path::Path::new(".")).unwrap();
+        let good = handoffs(&config, &findings(&config));
+        let expected = Finding::ok("[[handoff]] good", "sip:queue@example.com (refer)");
+        assert_eq!(good, [expected]);
     }
 }

@@ -53,6 +53,8 @@ const CALLER: &[u8] = include_bytes!("../../assets/demo/caller.ulaw");
 const STUDIO: &str = "https://webhooks.example.com/v1/Accounts/AC0/Flows/FW0";
 const HUMANS: &str = "sip:queue@flex.example.com";
 const KEY_HEADER: &str = "X-Session-History-Key";
+/// What a run keeps for itself within the folder; the next run removes it, so the name must be nobody else's.
+const OURS: &str = ".baton-demo";
 /// The caller thinks this long before answering.
 const THINKING: Duration = Duration::from_millis(700);
 /// From the end of the caller's words to the agent's: hangover, "I heard:", and being asked what else.
@@ -63,7 +65,7 @@ const AGENT_TURN: Duration = Duration::from_millis(4_800);
 /// # Errors
 /// The machine stands in the way: no port, no disk.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let data = args.dir.join("data");
+    let data = args.dir.join(OURS);
     prepare(&args.dir, &data).with_context(|| format!("preparing {}", args.dir.display()))?;
     let node = Node::start(&configuration(&data)).await?;
     let sip = *node.sip().first().context("the bridge listens nowhere")?;
@@ -342,6 +344,8 @@ fn transfer_steps(report: &CallReport) -> Vec<Step> {
             && replies.iter().all(|r| *r == 200)
     });
     let said = |text: Option<&str>| text.unwrap_or("not seen").to_owned();
+    let answered = refer.and_then(|refer| refer.answered);
+    let bye = refer.is_some_and(|refer| refer.bye_received);
     vec![
         Step::new(
             "REFER with the key",
@@ -355,8 +359,8 @@ fn transfer_steps(report: &CallReport) -> Vec<Step> {
         ),
         Step::new(
             "accepted",
-            refer.and_then(|r| r.answered) == Some(202),
-            "202 Accepted",
+            answered == Some(202),
+            answered.map_or("not answered".into(), |status| format!("with {status}")),
         ),
         Step::new(
             "redirect, same key",
@@ -368,12 +372,18 @@ fn transfer_steps(report: &CallReport) -> Vec<Step> {
         Step::new(
             "NOTIFY 100, 200",
             all_taken,
-            format!("{:?}", notified.unwrap_or_default()),
+            notified.map_or("none sent".into(), |(sent, replies)| {
+                format!("{sent:?} answered {replies:?}")
+            }),
         ),
         Step::new(
             "BYE from baton",
-            refer.is_some_and(|refer| refer.bye_received),
-            "after the last NOTIFY",
+            bye,
+            if bye {
+                "after the last NOTIFY"
+            } else {
+                "none came"
+            },
         ),
     ]
 }
@@ -391,40 +401,37 @@ fn history_steps(history: Option<&History>) -> Vec<Step> {
     let Some(History { key, session, page }) = history else {
         return vec![Step::new("history", false, "not served")];
     };
-    let proven = session
-        .handoffs
-        .last()
-        .is_some_and(|h| h.state == HandoffState::Transferred);
-    let ended = session
-        .end
-        .as_ref()
-        .is_some_and(|end| end.kind == EndKind::Transferred);
-    let spoke = session.turns.len() >= 3;
-    let durable_first = session.handoffs.last().is_some_and(|handoff| {
-        handoff
-            .steps
-            .iter()
-            .position(|s| s.state == HandoffState::Committed)
-            < handoff
-                .steps
-                .iter()
-                .position(|s| s.state == HandoffState::Trying)
-    });
+    let handoff = session.handoffs.last();
+    let came_to = handoff.map_or("no handoff", |handoff| handoff.state.as_str());
+    let end = session.end.as_ref().map(|end| end.kind);
+    let states: Vec<_> = handoff
+        .iter()
+        .flat_map(|handoff| &handoff.steps)
+        .map(|step| step.state)
+        .collect();
+    let first = |wanted| states.iter().position(|state| *state == wanted);
+    let durable_first = first(HandoffState::Committed)
+        .zip(first(HandoffState::Trying))
+        .is_some_and(|(committed, trying)| committed < trying);
+    let words: Vec<_> = states.iter().map(|state| state.as_str()).collect();
     vec![
         Step::new(
             "history",
-            spoke && session.key.as_str() == key,
-            format!("{} turns under {key}", session.turns.len()),
+            session.turns.len() >= 3 && session.key.as_str() == key,
+            format!(
+                "{} turns under {}",
+                session.turns.len(),
+                session.key.as_str()
+            ),
         ),
-        Step::new(
-            "durable before REFER",
-            durable_first,
-            "committed, then trying",
-        ),
+        Step::new("durable before REFER", durable_first, words.join(", ")),
         Step::new(
             "outcome known",
-            proven && ended,
-            "transferred, by NOTIFY 200",
+            came_to == HandoffState::Transferred.as_str() && end == Some(EndKind::Transferred),
+            format!(
+                "handoff {came_to}, call {}",
+                end.map_or("not ended", |end| end.as_str())
+            ),
         ),
         Step::new("the human's page", true, page),
     ]
@@ -464,7 +471,12 @@ async fn keep(node: &Node, history: Option<History>) {
 
 #[cfg(test)]
 mod tests {
+    use baton_core::history::{EndBy, Event, HandoffStep, Kind, Role, Turn, UnixMillis};
+    use baton_core::vocab::HandoffId;
+
     use super::*;
+    use crate::softphone::Outcome;
+    use crate::softphone::report::{ReferReport, RtpReport, WebhookReport};
 
     #[test]
     fn a_redirect_counts_only_with_its_key_and_its_flow() {
@@ -487,10 +499,247 @@ mod tests {
         assert_eq!(redirected_key("<Response/>"), None);
     }
 
+    type Change<'a> = &'a dyn Fn(&mut Run);
+
+    const KEY: &str = "0123456789abcdefghijkl";
+
+    /// What a run leaves in which every step was seen.
+    struct Run {
+        report: CallReport,
+        history: Option<History>,
+        files: Vec<WavFile>,
+    }
+
+    impl Run {
+        fn good() -> Self {
+            let key = KEY.parse().unwrap();
+            Self {
+                report: report(),
+                history: Some(History {
+                    key: KEY.into(),
+                    session: Session::fold(key, &log()),
+                    page: format!("http://127.0.0.1:8080/sessions/{KEY}"),
+                }),
+                files: vec![WavFile {
+                    what: "what the caller heard",
+                    path: "heard.wav".into(),
+                    result: Ok(Duration::from_secs(20)),
+                }],
+            }
+        }
+
+        fn refer(&mut self) -> &mut ReferReport {
+            self.report.refer.as_mut().unwrap()
+        }
+
+        fn session(&mut self) -> &mut Session {
+            &mut self.history.as_mut().unwrap().session
+        }
+
+        fn missed(&self) -> Vec<(&'static str, String)> {
+            steps(&self.report, self.history.as_ref(), &self.files)
+                .into_iter()
+                .filter(|step| !step.seen)
+                .map(|step| (step.name, step.evidence))
+                .collect()
+        }
+    }
+
+    fn redirect(key: &str) -> WebhookReport {
+        WebhookReport {
+            status: Some(200),
+            body: format!(
+                "<Redirect method=\"POST\">{STUDIO}?FlowEvent=return&amp;SessionHistoryKey={key}</Redirect>"
+            ),
+            error: None,
+        }
+    }
+
+    fn report() -> CallReport {
+        CallReport {
+            call_id: "a@b".into(),
+            outcome: Outcome::Completed {
+                by_us: false,
+                reason: None,
+            },
+            setup_ms: Some(3.0),
+            ringing_ms: None,
+            talk_ms: Some(20_000.0),
+            answer_headers: Vec::new(),
+            rtp: RtpReport {
+                received: 1_000,
+                first_voice_ms: Some(40.0),
+                longest_gap_ms: 21.0,
+                ..RtpReport::default()
+            },
+            refer: Some(ReferReport {
+                refer_to: format!("<{HUMANS}?{KEY_HEADER}={KEY}>"),
+                referred_by: Some("<sip:+15551230000@127.0.0.1>".into()),
+                answered: Some(202),
+                webhook: Some(redirect(KEY)),
+                notified: vec![100, 200],
+                notify_replies: vec![200, 200],
+                bye_received: true,
+                ..ReferReport::default()
+            }),
+            recording: Vec::new(),
+            wire: Vec::new(),
+        }
+    }
+
+    fn log() -> Vec<Event> {
+        let turn = |role| {
+            Kind::Turn(Turn {
+                role,
+                text: "words".into(),
+                from_ms: None,
+                to_ms: None,
+                heard_ms: None,
+            })
+        };
+        let step = |state| {
+            Kind::Handoff(Box::new(HandoffStep {
+                id: HandoffId::from("h-1"),
+                state,
+                style: "refer".into(),
+                target: HUMANS.into(),
+                sip_status: None,
+                reason: None,
+                sipfrag: None,
+                summary: None,
+                failure: None,
+            }))
+        };
+        let kinds = [
+            turn(Role::Agent),
+            turn(Role::Caller),
+            turn(Role::Agent),
+            step(HandoffState::Requested),
+            step(HandoffState::Committed),
+            step(HandoffState::Trying),
+            step(HandoffState::Transferred),
+            Kind::Ended {
+                kind: EndKind::Transferred,
+                by: EndBy::Bridge,
+                reason: String::new(),
+            },
+        ];
+        let at = UnixMillis(1_700_000_000_000);
+        kinds.into_iter().map(|kind| Event::new(at, kind)).collect()
+    }
+
+    #[test]
+    fn a_good_run_misses_no_step() {
+        assert_eq!(Run::good().missed(), []);
+    }
+
+    #[test]
+    fn each_thing_that_is_missing_misses_exactly_its_step() {
+        let forget = |run: &mut Run, state| {
+            let handoff = run.session().handoffs.last_mut().unwrap();
+            handoff.steps.retain(|step| step.state != state);
+        };
+        let table: [(&str, &str, Change<'_>); 18] = [
+            ("answered", "never", &|run| run.report.setup_ms = None),
+            ("agent heard", "never", &|run| {
+                run.report.rtp.first_voice_ms = None
+            }),
+            ("no dead air", "500 ms", &|run| {
+                run.report.rtp.longest_gap_ms = 500.0
+            }),
+            ("Referred-By", "not seen", &|run| {
+                run.refer().referred_by = None
+            }),
+            ("accepted", "not answered", &|run| {
+                run.refer().answered = None
+            }),
+            ("accepted", "with 603", &|run| {
+                run.refer().answered = Some(603)
+            }),
+            ("redirect, same key", "no redirect", &|run| {
+                run.refer().webhook = None
+            }),
+            ("redirect, same key", "=other", &|run| {
+                run.refer().webhook = Some(redirect("other"))
+            }),
+            ("NOTIFY 100, 200", "[100] answered [200]", &|run| {
+                run.refer().notified.pop();
+                run.refer().notify_replies.pop();
+            }),
+            ("NOTIFY 100, 200", "[200, 481]", &|run| {
+                run.refer().notify_replies[1] = 481
+            }),
+            ("NOTIFY 100, 200", "answered [200]", &|run| {
+                run.refer().notify_replies.pop();
+            }),
+            ("BYE from baton", "none came", &|run| {
+                run.refer().bye_received = false
+            }),
+            ("history", "0 turns", &|run| run.session().turns.clear()),
+            (
+                "durable before REFER",
+                "requested, trying, transferred",
+                &|run| {
+                    forget(run, HandoffState::Committed);
+                },
+            ),
+            ("durable before REFER", "trying, committed", &|run| {
+                run.session().handoffs[0].steps.swap(1, 2);
+            }),
+            ("outcome known", "handoff unconfirmed", &|run| {
+                run.session().handoffs[0].state = HandoffState::Unconfirmed;
+            }),
+            ("outcome known", "not ended", &|run| {
+                run.session().end = None
+            }),
+            ("recorded", "disk full", &|run| {
+                run.files[0].result = Err("disk full".into())
+            }),
+        ];
+        for (name, evidence, change) in table {
+            let mut run = Run::good();
+            change(&mut run);
+            let missed = run.missed();
+            assert_eq!(missed.len(), 1, "{name}: {missed:?}");
+            assert_eq!(missed[0].0, name);
+            assert!(missed[0].1.contains(evidence), "{name}: {missed:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_refer_nothing_of_the_transfer_is_claimed() {
+        let mut run = Run::good();
+        run.report.refer = None;
+        let evidence: Vec<_> = run.missed().into_iter().map(|(_, what)| what).collect();
+        assert_eq!(
+            evidence,
+            [
+                "not seen",
+                "not seen",
+                "not answered",
+                "no redirect",
+                "none sent",
+                "none came"
+            ]
+        );
+    }
+
     #[test]
     fn a_call_that_never_happened_misses_every_step() {
         let steps = history_steps(None);
         assert!(steps.iter().all(|step| !step.seen));
+    }
+
+    #[test]
+    fn only_what_an_earlier_run_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["data", OURS] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+            std::fs::write(dir.path().join(folder).join("file"), "x").unwrap();
+        }
+        prepare(dir.path(), &dir.path().join(OURS)).unwrap();
+        assert!(dir.path().join("data/file").exists());
+        assert!(!dir.path().join(OURS).exists());
     }
 
     #[tokio::test]

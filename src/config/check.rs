@@ -1,7 +1,9 @@
 //! What is legal to write but cannot work: each finding with its fix. Surroundings (ports, disks, sockets) are
 //! looked at by `baton check` itself.
 
-use super::{AgentKind, Config};
+use baton_core::handoff::{self, Style};
+
+use super::{AgentKind, Config, Handoff};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,12 +72,31 @@ impl Finding {
 /// Everything about the text itself.
 pub fn findings(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
+    lists(config, &mut found);
     names(config, &mut found);
     routes(config, &mut found);
     agents(config, &mut found);
     handoffs(config, &mut found);
     twilio(config, &mut found);
     found
+}
+
+/// Lists that nothing works without.
+fn lists(config: &Config, found: &mut Vec<Finding>) {
+    if config.sip.listen.is_empty() {
+        found.push(Finding::error(
+            "[sip] listen",
+            "is empty, so no call can come in",
+            "write listen = [\"udp:0.0.0.0:5060\"], or leave it out",
+        ));
+    }
+    if config.media.codecs.is_empty() {
+        found.push(Finding::error(
+            "[media] codecs",
+            "is empty, so no call can have a voice",
+            "write codecs = [\"PCMU\", \"PCMA\"], or leave it out",
+        ));
+    }
 }
 
 fn names(config: &Config, found: &mut Vec<Finding>) {
@@ -191,6 +212,66 @@ fn handoffs(config: &Config, found: &mut Vec<Finding>) {
             "add [[handoff]] with target = \"sip:queue@...\"",
         ));
     }
+    for handoff in &config.handoffs {
+        styles(handoff, found);
+        escape_digit(handoff, found);
+        if let Err(error) = sayable(handoff) {
+            found.push(Finding::error(
+                handoff.place(),
+                error.to_string(),
+                "correct the target or the headers",
+            ));
+        }
+    }
+}
+
+fn styles(handoff: &Handoff, found: &mut Vec<Finding>) {
+    let fix = "write styles = [\"refer\"], [\"hangup\"] or [\"refer\", \"hangup\"]";
+    if handoff.styles.is_empty() {
+        found.push(Finding::error(handoff.place(), "`styles` is empty", fix));
+    }
+    for (at, word) in handoff.styles.iter().enumerate() {
+        match word.parse::<Style>() {
+            Err(error) => found.push(Finding::error(handoff.place(), error.to_string(), fix)),
+            Ok(Style::Hangup) if at + 1 < handoff.styles.len() => found.push(Finding::error(
+                handoff.place(),
+                "`styles` go on after hangup, which ends the call",
+                "write hangup last",
+            )),
+            Ok(_) => {}
+        }
+    }
+}
+
+fn escape_digit(handoff: &Handoff, found: &mut Vec<Finding>) {
+    let text = &handoff.escape_digit;
+    let one_key = text.len() == 1 && text.bytes().all(|b| b"0123456789*#ABCD".contains(&b));
+    if !text.is_empty() && !one_key {
+        found.push(Finding::error(
+            handoff.place(),
+            format!("escape_digit {text:?} is not one key of a telephone"),
+            "write one of 0-9, *, #, A-D, or leave it out",
+        ));
+    }
+}
+
+/// Whether its target and headers can be put on the wire. One without a target gets its own from each request; its
+/// headers are looked at all the same, and so is a name whose value is not known before there is a reason.
+fn sayable(handoff: &Handoff) -> Result<(), handoff::ContextError> {
+    let mut plan = handoff.plan();
+    plan.target
+        .get_or_insert_with(|| "sip:any@example.com".into());
+    for name in handoff.headers.keys() {
+        handoff::check_header(name, "")?;
+    }
+    plan.check()
+}
+
+impl Handoff {
+    /// How findings name it.
+    pub(crate) fn place(&self) -> String {
+        format!("[[handoff]] {}", self.name)
+    }
 }
 
 fn twilio(config: &Config, found: &mut Vec<Finding>) {
@@ -246,5 +327,55 @@ mod tests {
         );
         assert_eq!(errors("[[agent]]\nsample_rate = 11025").len(), 1);
         assert_eq!(errors("[[trunk]]\nname=\"t\"").len(), 1);
+    }
+    #[test]
+    fn a_handoff_that_cannot_work_is_found_and_a_good_one_is_not() {
+        let handoff = |lines: &str| errors(&format!("[[handoff]]\nname=\"h\"\n{lines}"));
+        for good in [
+            "",
+            "styles = [\"hangup\"]",
+            "styles = [\"refer\", \"hangup\"]",
+            "target = \"tel:+15551230000\"",
+            "headers = { X-Reason = \"{reason}\" }",
+            "escape_digit = \"\"",
+            "escape_digit = \"0\"",
+            "escape_digit = \"#\"",
+        ] {
+            assert_eq!(handoff(good), Vec::<String>::new(), "{good}");
+        }
+        for (bad, what) in [
+            ("styles = []", "is empty"),
+            ("styles = [\"attended\"]", "attended"),
+            ("styles = [\"refer\", \"bridge\"]", "bridge"),
+            ("styles = [\"hangup\", \"refer\"]", "after hangup"),
+            ("target = \"mailto:a@b\"", "sip:, sips: or tel:"),
+            ("target = \"sip:\"", "target"),
+            ("headers = { Contact = \"x\" }", "Contact"),
+            ("headers = { Via = \"{reason}\" }", "Via"),
+            ("headers = { X-A = \"a\\r\\nb\" }", "control character"),
+            ("history_key_header = \"not a token\"", "no header name"),
+            ("escape_digit = \"00\"", "escape_digit"),
+            ("escape_digit = \"x\"", "escape_digit"),
+            ("escape_digit = \"٣\"", "escape_digit"),
+        ] {
+            let found = handoff(bad);
+            assert_eq!(found.len(), 1, "{bad}: {found:?}");
+            assert!(
+                found[0].starts_with("[[handoff]] h: ") && found[0].contains(what),
+                "{bad}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_to_listen_on_and_nothing_to_speak_are_found() {
+        assert_eq!(
+            errors("[sip]\nlisten = []"),
+            ["[sip] listen: is empty, so no call can come in"]
+        );
+        assert_eq!(
+            errors("[media]\ncodecs = []"),
+            ["[media] codecs: is empty, so no call can have a voice"]
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! `baton.toml`: one file, every key optional (PRODUCT.md §2).
+//! `baton.toml`: one file, every key optional (docs/configuration.md).
 //!
 //! [`mod@load`] reads the text (unknown keys, `${..}`, shapes); this file holds what it means; [`keys`] is the
 //! catalogue that error messages and the reference table are made from; [`mod@check`] finds what is legal but wrong.

@@ -140,6 +140,18 @@ impl FromStr for ApiKey {
     }
 }
 
+impl ApiKey {
+    /// Whether it opens what asks for `scope`.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.allows(&[scope])
+    }
+
+    /// What a client sends as its bearer token.
+    pub fn token(&self) -> &str {
+        &self.key
+    }
+}
+
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ApiKey({}: {:?})", self.name, self.scopes)

@@ -50,11 +50,9 @@ pub(super) async fn handle(Extract(state): Extract<State>, request: Request) -> 
     })
 }
 
-/// The key under the first of our header names that has one; the platforms' own names are known to `read_key`.
+/// The key under the first of our header names that has one, else under the platforms' own.
 fn read_key(headers: &[String], target: &str) -> Option<String> {
-    let ours = headers.iter().map(String::as_str);
-    ours.chain(headers.is_empty().then_some(""))
-        .find_map(|header| context::read_key(target, header))
+    context::read_key_of(target, headers.iter().map(String::as_str))
 }
 
 /// Tells the call that its key was asked for, and writes it down. A key that is not one of ours is none of our
@@ -189,6 +187,10 @@ mod tests {
                 Some("own"),
             ),
             ("<sip:q@h?x-other-key=second>".into(), Some("second")),
+            (
+                format!("<sip:q@h?User-to-User=u&{NAME}=watson&X-Other-Key=second>"),
+                Some("second"),
+            ),
             (watson(""), None),
             (
                 format!("<sip:q@h?&&{NAME}=first&{NAME}=second>"),

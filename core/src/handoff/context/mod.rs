@@ -8,7 +8,7 @@
 
 mod read;
 
-pub use read::read_key;
+pub use read::{read_key, read_key_of};
 
 use super::{Config, KeyPlacement, Request};
 use crate::sip::message::uri::{escape_header_value, unescape};

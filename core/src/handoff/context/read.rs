@@ -12,6 +12,14 @@ const WATSON_HEADER: &str = "X-Watson-Assistant-Session-History-Key";
 /// The first that is there and not empty of: `configured_header`, `X-Watson-Assistant-Session-History-Key`,
 /// `User-to-User`. Decoded once, never twice; `+` is a plus.
 pub fn read_key(refer_transfer_target: &str, configured_header: &str) -> Option<String> {
+    read_key_of(refer_transfer_target, [configured_header])
+}
+
+/// As [`read_key`], where several names are configured: all of them come before the platforms' own.
+pub fn read_key_of<'a>(
+    refer_transfer_target: &str,
+    configured_headers: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
     let uri = addr_spec(refer_transfer_target);
     let pairs: Vec<(String, &str)> = uri_header_part(uri)?
         .split('&')
@@ -19,8 +27,9 @@ pub fn read_key(refer_transfer_target: &str, configured_header: &str) -> Option<
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(name, value)| (header_name(name), value))
         .collect();
-    [configured_header, WATSON_HEADER, USER_TO_USER]
+    configured_headers
         .into_iter()
+        .chain([WATSON_HEADER, USER_TO_USER])
         .find_map(|wanted| {
             let of_that_name = |(name, value): &&(String, &str)| {
                 name.eq_ignore_ascii_case(wanted) && !value.is_empty()
@@ -212,6 +221,28 @@ mod tests {
         ] {
             assert_eq!(read_key(given, KEY).as_deref(), expected, "{given}");
         }
+    }
+
+    #[test]
+    fn every_configured_name_comes_before_the_platforms_own() {
+        let both = ["X-First", "X-Second"];
+        let watson = "X-Watson-Assistant-Session-History-Key";
+        for (headers, expected) in [
+            ("X-Second=s&X-First=f", Some("f")),
+            (&*format!("{watson}=w&User-to-User=u&x-second=s"), Some("s")),
+            (&*format!("X-First=&{watson}=w&X-Second=s"), Some("s")),
+            (&*format!("User-to-User=u&{watson}=w"), Some("w")),
+            ("User-to-User=u", Some("u")),
+            ("X-Third=t", None),
+        ] {
+            let given = format!("<sip:q@h?{headers}>");
+            assert_eq!(read_key_of(&given, both).as_deref(), expected, "{given}");
+        }
+        assert_eq!(read_key_of("<sip:q@h?=x>", []), None);
+        assert_eq!(
+            read_key_of("<sip:q@h?User-to-User=u>", []).as_deref(),
+            Some("u")
+        );
     }
 
     proptest! {
