@@ -642,38 +642,38 @@ mod tests {
         let table: [(&str, &str, Change<'_>); 18] = [
             ("answered", "never", &|run| run.report.setup_ms = None),
             ("agent heard", "never", &|run| {
-                run.report.rtp.first_voice_ms = None
+                run.report.rtp.first_voice_ms = None;
             }),
             ("no dead air", "500 ms", &|run| {
-                run.report.rtp.longest_gap_ms = 500.0
+                run.report.rtp.longest_gap_ms = 500.0;
             }),
             ("Referred-By", "not seen", &|run| {
-                run.refer().referred_by = None
+                run.refer().referred_by = None;
             }),
             ("accepted", "not answered", &|run| {
-                run.refer().answered = None
+                run.refer().answered = None;
             }),
             ("accepted", "with 603", &|run| {
-                run.refer().answered = Some(603)
+                run.refer().answered = Some(603);
             }),
             ("redirect, same key", "no redirect", &|run| {
-                run.refer().webhook = None
+                run.refer().webhook = None;
             }),
             ("redirect, same key", "=other", &|run| {
-                run.refer().webhook = Some(redirect("other"))
+                run.refer().webhook = Some(redirect("other"));
             }),
             ("NOTIFY 100, 200", "[100] answered [200]", &|run| {
                 run.refer().notified.pop();
                 run.refer().notify_replies.pop();
             }),
             ("NOTIFY 100, 200", "[200, 481]", &|run| {
-                run.refer().notify_replies[1] = 481
+                run.refer().notify_replies[1] = 481;
             }),
             ("NOTIFY 100, 200", "answered [200]", &|run| {
                 run.refer().notify_replies.pop();
             }),
             ("BYE from baton", "none came", &|run| {
-                run.refer().bye_received = false
+                run.refer().bye_received = false;
             }),
             ("history", "0 turns", &|run| run.session().turns.clear()),
             (
@@ -690,10 +690,10 @@ mod tests {
                 run.session().handoffs[0].state = HandoffState::Unconfirmed;
             }),
             ("outcome known", "not ended", &|run| {
-                run.session().end = None
+                run.session().end = None;
             }),
             ("recorded", "disk full", &|run| {
-                run.files[0].result = Err("disk full".into())
+                run.files[0].result = Err("disk full".into());
             }),
         ];
         for (name, evidence, change) in table {
