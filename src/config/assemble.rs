@@ -330,6 +330,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_set_reaches_the_module_it_is_set_for() {
+        let terms = terms(
+            r#"
+            [[agent]]
+            barge_in = "pause"
+            vad_hangover = "700ms"
+            connect_timeout = "1s"
+            [[handoff]]
+            escape_digit = "9"
+            [store]
+            commit_timeout = "1500ms"
+            "#,
+        );
+        assert_eq!(terms.call.barge_in, call::BargeIn::Pause);
+        assert_eq!(terms.call.connect_timeout.as_secs(), 1);
+        assert_eq!(terms.vad.hangover.as_millis(), 700);
+        assert_eq!(terms.handoff.escape_digit, Some('9'));
+        assert_eq!(terms.handoff.timeouts.commit.as_millis(), 1500);
+    }
+
+    #[test]
     fn the_modules_defaults_are_the_files_defaults() {
         let terms = terms("");
         assert_eq!(terms.call, call::Config::default());

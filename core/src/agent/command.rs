@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::vocab::{CallId, HandoffId, HandoffKey, SampleRate};
+use crate::vocab::{CallId, HandoffId, HandoffKey};
 
 /// One thing the agent should know. Times are on the call's media clock, from the answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,11 +106,4 @@ pub struct HandoffUpdate {
     pub sip_status: Option<u16>,
     /// For people, and for an agent that wants to say it in words.
     pub reason: Option<String>,
-}
-
-/// What a dialect needs to know before its first word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tuning {
-    /// What the agent hears and speaks, where the dialect leaves a choice.
-    pub sample_rate: SampleRate,
 }

@@ -312,6 +312,23 @@ fn a_key_press_reaches_the_agent_and_the_call_once() {
 }
 
 #[test]
+fn speech_is_told_to_the_call_always_and_to_the_agent_as_configured() {
+    let speech = include_bytes!("../../../assets/demo/caller.ulaw");
+    for announced in [true, false] {
+        let mut bench = Bench::answered();
+        bench.leg.config.announce_speech = announced;
+        for payload in speech.as_chunks::<160>().0 {
+            bench.rtp(caller(), 0, payload);
+            bench.tick();
+        }
+        let is_speech = |c: &AgentCommand| matches!(c, AgentCommand::SpeechStarted { .. });
+        assert_eq!(bench.told().iter().any(is_speech), announced);
+        let heard = |e: &Event| matches!(e, Event::SpeechStarted { .. });
+        assert!(bench.events().iter().any(heard));
+    }
+}
+
+#[test]
 fn a_mark_comes_back_when_its_audio_was_sent() {
     let mut bench = Bench::answered();
     bench.told();

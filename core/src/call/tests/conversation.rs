@@ -275,3 +275,25 @@ fn a_caller_who_speaks_on_keeps_the_agent_paused() {
     ladder.does(&["pause playout", "pause playout"]);
     ladder.after_secs(60).does(&[]);
 }
+
+#[test]
+fn an_operators_digits_last_as_long_as_asked_within_what_a_phone_can_hear() {
+    for (asked, given) in [
+        (Some(at(300)), at(300)),
+        (None, at(160)),
+        (Some(at(1)), at(40)),
+    ] {
+        let mut ladder = Ladder::talking();
+        ladder.input(Input::Operator(Operator::Dtmf {
+            digits: "1".into(),
+            duration: asked,
+            gap: Some(at(500)),
+        }));
+        let Some(Action::Leg(leg::Command::SendDigits { duration, gap, .. })) =
+            ladder.call.poll_action()
+        else {
+            panic!("no digits");
+        };
+        assert_eq!((duration, gap), (given, at(500)));
+    }
+}
