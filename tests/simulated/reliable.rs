@@ -1,5 +1,6 @@
 //! A trunk that requires every ring to arrive (100rel), and one that makes no offer.
 
+use baton_core::agent::prompts::Prompt;
 use baton_core::history::{EndBy, EndKind};
 use bytes::Bytes;
 
@@ -15,7 +16,7 @@ fn requires() -> Placing {
 }
 
 fn slow(weather: Weather, seed: u64) -> Ladder {
-    let open = |house: &mut crate::support::bridge::House| house.dial = Dial::Opens(secs(5));
+    let open = |house: &mut crate::support::bridge::House| house.dial = Dial::Opens(secs(2));
     Ladder::calls_in(weather, seed, open, &requires())
 }
 
@@ -26,7 +27,7 @@ fn the_ring_is_numbered_and_its_prack_answered() {
         .with("Require: 100rel")
         .with("RSeq: ");
     call.sends("200 OK (PRACK)")
-        .within(secs(6))
+        .within(secs(3))
         .sends("200 OK (INVITE)");
     assert_eq!(call.count_sent("180 Ringing"), 1);
     call.receives("ACK").passes(secs(1)).receives("BYE");
@@ -39,7 +40,7 @@ fn a_lost_prack_is_made_up_for_by_the_ring() {
     call.wire_loses_from_trunk("PRACK", 2);
     call.sends("180 Ringing").sends("200 OK (PRACK)");
     assert!(call.count_sent("180 Ringing") >= 2);
-    call.within(secs(6))
+    call.within(secs(3))
         .sends("200 OK (INVITE)")
         .receives("ACK");
     call.passes(secs(1)).receives("BYE");
@@ -51,7 +52,7 @@ fn an_answer_need_not_wait_for_a_bare_ring() {
     let mut call = slow(Weather::FINE, 1);
     call.wire_loses_from_trunk("PRACK", usize::MAX);
     call.sends("180 Ringing")
-        .within(secs(6))
+        .within(secs(3))
         .sends("200 OK (INVITE)");
     call.receives("ACK").passes(secs(1)).receives("BYE");
     call.ends(EndKind::CallerHungUp, EndBy::Caller);
@@ -69,10 +70,11 @@ fn a_cancel_that_crosses_the_ring_ends_it() {
 
 #[test]
 fn reliable_rings_survive_every_kind_of_weather() {
-    for seed in 0..40 {
+    for seed in 0..12 {
         let mut call = slow(Weather::STORM, seed);
         call.passes(secs(40));
-        assert_eq!(call.call().phase(), "talking", "seed {seed}");
+        let last = &call.call().ended;
+        assert!(last.is_none(), "seed {seed}: {last:?}");
         let dialog = call.dialog;
         call.world.plan(ms(1), dialog, Step::HangUp);
         call.passes(secs(60));
@@ -90,9 +92,8 @@ fn a_trunk_without_an_offer_gets_ours_and_answers_it_in_its_ack() {
     };
     let mut call = Ladder::places(&placing);
     call.sends("200 OK (INVITE)").with("m=audio");
-    call.receives("ACK")
-        .passes(secs(1))
-        .caller_hears_the_agent();
+    call.receives("ACK").passes(secs(1));
+    call.agent_speaks(Prompt::WhatElse).caller_hears_the_agent();
     call.receives("BYE");
     call.ends(EndKind::CallerHungUp, EndBy::Caller);
 }
