@@ -19,6 +19,7 @@
 
 mod author;
 mod config;
+mod connections;
 mod core;
 mod counters;
 mod dialogs;
@@ -208,6 +209,22 @@ impl Endpoint {
             session.handle_command(now, core, command)
         })
         .unwrap_or(Err(CommandError::NoDialog))
+    }
+
+    /// A stream connection is open, whoever opened it. Requests for its peer go by it.
+    ///
+    /// * `identity`: the names (subject alternative names: DNS names, `sip:` URIs, addresses) of the certificate that the
+    ///   peer showed and we verified, lower case; empty when there is none. It lasts until [`Endpoint::handle_closed`].
+    pub fn handle_connected(&mut self, flow: &Flow, identity: Vec<String>) {
+        self.core.layer.connections.insert(flow, identity);
+    }
+
+    /// A stream connection is gone. Requests of ours that wait for an answer by it take their other way, or fail;
+    /// answers that are still to come go by a new connection to where the Via says (§18.2.2).
+    pub fn handle_closed(&mut self, now: Instant, flow: &Flow) {
+        for origin in self.core.layer.handle_closed(flow) {
+            self.handle_silence(now, origin, Silence::Unreachable);
+        }
     }
 
     /// Sending on a flow failed, or its connection broke. Requests waiting for an answer there take their other way if

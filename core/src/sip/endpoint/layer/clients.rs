@@ -248,6 +248,11 @@ impl TransactionLayer {
     /// * returns whose requests have no way left.
     pub(in crate::sip::endpoint) fn handle_send_error(&mut self, flow: &Flow) -> Vec<Origin> {
         self.counters.send_errors += 1;
+        self.reroute(flow)
+    }
+
+    /// What waits for an answer by `flow` takes its other way. Returns whose requests have none left.
+    pub(super) fn reroute(&mut self, flow: &Flow) -> Vec<Origin> {
         let mut waiting: Vec<TransactionId> = self
             .clients
             .iter()
