@@ -31,6 +31,7 @@ mod screen;
 mod session;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -43,6 +44,7 @@ pub use event::{
     Command, DialogEvent, DialogId, Event, Flow, Invited, NotifyState, Transmit, Transport,
 };
 pub use session::CommandError;
+pub use ways::Ways;
 
 use self::author::{Author, Draft};
 use self::core::Core;
@@ -187,10 +189,7 @@ impl Endpoint {
             cseq,
         };
         self.core.layer.counters.calls_out += 1;
-        let client = self
-            .core
-            .layer
-            .start_invite(now, ways, request, &branch, origin);
+        let client = self.core.layer.start(now, ways, request, &branch, origin);
         self.dialogs.insert(Session::calling(id, dialog, client));
         Ok(id)
     }
@@ -231,8 +230,13 @@ impl Endpoint {
     /// they have one, and fail at once if not; answers need no care, their askers ask again.
     pub fn handle_send_error(&mut self, now: Instant, flow: &Flow, why: &str) {
         tracing::debug!(transport = flow.transport.as_str(), why, "send failed");
-        for origin in self.core.layer.handle_send_error(flow) {
-            self.handle_silence(now, origin, Silence::Unreachable);
+        for client in self.core.layer.waiting_on(flow) {
+            if self.core.go_next_way(now, client) {
+                continue;
+            }
+            if let Some(origin) = self.core.layer.give_up(client) {
+                self.handle_silence(now, origin, Silence::Unreachable);
+            }
         }
     }
 
