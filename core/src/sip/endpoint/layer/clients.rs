@@ -270,16 +270,8 @@ impl TransactionLayer {
         }
     }
 
-    /// Sending on `flow` failed.
-    ///
-    /// * returns whose requests still wait for an answer there.
-    pub(in crate::sip::endpoint) fn waiting_on(&mut self, flow: &Flow) -> Vec<TransactionId> {
-        self.counters.send_errors += 1;
-        self.reroute(flow)
-    }
-
-    /// What waits for an answer by `flow` takes its other way. Returns whose requests have none left.
-    pub(super) fn reroute(&mut self, flow: &Flow) -> Vec<Origin> {
+    /// The requests that still wait for an answer by `flow`.
+    pub(in crate::sip::endpoint) fn waiting_on(&self, flow: &Flow) -> Vec<TransactionId> {
         let mut waiting: Vec<TransactionId> = self
             .clients
             .iter()

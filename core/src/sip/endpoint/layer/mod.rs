@@ -102,13 +102,10 @@ impl TransactionLayer {
         self.transmits.push_back(Transmit { flow, payload });
     }
 
-    /// A connection is gone: what was to leave by it is not sent, and requests take their other way.
-    ///
-    /// * returns whose requests have no way left.
-    pub(super) fn handle_closed(&mut self, flow: &Flow) -> Vec<Origin> {
+    /// A connection is gone, and what was to leave by it does not.
+    pub(super) fn handle_closed(&mut self, flow: &Flow) {
         self.connections.remove(flow);
         self.transmits.retain(|transmit| transmit.flow != *flow);
-        self.reroute(flow)
     }
 
     pub(super) fn poll_transmit(&mut self) -> Option<Transmit> {
