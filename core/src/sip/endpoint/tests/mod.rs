@@ -7,6 +7,7 @@ mod acknowledgement;
 mod admission;
 mod call;
 mod cancel;
+mod connections;
 mod dialog_order;
 mod flood;
 mod glare;
