@@ -12,7 +12,7 @@ pub mod sipfrag;
 
 use std::net::SocketAddr;
 
-use crate::sip::endpoint::Flow;
+use crate::sip::endpoint::{Flow, Ways};
 use crate::sip::message::{Headers, Method, Name, NameAddr, Request, Response};
 use crate::sip::transaction::TransactionId;
 
@@ -48,10 +48,8 @@ pub struct Path {
     pub request_uri: String,
     /// Route values, in order.
     pub routes: Vec<String>,
-    /// The way to the next hop.
-    pub flow: Flow,
-    /// Another way, for when that one fails: the next hop's own address, where a connection was to be reused.
-    pub alternate: Option<Flow>,
+    /// The ways to the next hop: a connection to be reused first, then its own address.
+    pub ways: Ways,
 }
 
 /// Why a message makes no dialog.
@@ -209,12 +207,11 @@ impl Dialog {
     }
 
     fn path_to(&self, next_hop: &str, request_uri: String, routes: Vec<String>) -> Path {
-        let (flow, alternate) = route::next_hop(next_hop, routes.is_empty(), &self.flow);
+        let ways = route::next_hop(next_hop, routes.is_empty(), &self.flow);
         Path {
             request_uri,
             routes,
-            flow,
-            alternate,
+            ways,
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::sip::endpoint::{Flow, Transport};
+use crate::sip::endpoint::{Flow, Transport, Ways};
 use crate::sip::message::Uri;
 use crate::sip::trunk::is_near;
 
-/// The way to `uri`, and another for when it fails.
+/// The ways to `uri`.
 ///
 /// * `uri`: the top Route, or the Request-URI when there is no Route.
 /// * `direct`: there is no Route, so `uri` is the peer's own Contact.
@@ -15,14 +15,14 @@ use crate::sip::trunk::is_near;
 /// Three departures from RFC 3263 §4 keep real peers reachable: a connection to the same host is reused, whatever
 /// its port (behind a NAT it is the only way); a private Contact of a peer that came from a public address means
 /// where it came from; and so does a host name, which is not looked up.
-pub(super) fn next_hop(uri: &str, direct: bool, flow: &Flow) -> (Flow, Option<Flow>) {
+pub(super) fn next_hop(uri: &str, direct: bool, flow: &Flow) -> Ways {
     let Some((transport, remote)) = address(uri, flow) else {
-        return (*flow, None);
+        return Ways::only(*flow);
     };
     let from = flow.remote.ip().to_canonical();
     let unreachable = direct && is_near(remote.ip()) && !is_near(from);
     if unreachable || remote == flow.remote && transport == flow.transport {
-        return (*flow, None);
+        return Ways::only(*flow);
     }
     let addressed = Flow {
         transport,
@@ -30,9 +30,9 @@ pub(super) fn next_hop(uri: &str, direct: bool, flow: &Flow) -> (Flow, Option<Fl
         remote,
     };
     if transport == flow.transport && transport.is_reliable() && remote.ip() == from {
-        return (*flow, Some(addressed));
+        return Ways::only(*flow).then([addressed]);
     }
-    (addressed, None)
+    addressed.into()
 }
 
 /// Transport and address of a URI with a numeric host.
@@ -88,15 +88,16 @@ mod tests {
     #[test]
     fn a_numeric_route_is_where_the_request_goes() {
         let flow = flow(Transport::Udp, "203.0.113.1:5060");
-        let (to, other) = next_hop("sip:198.51.100.2:5070;lr", false, &flow);
+        let mut ways = next_hop("sip:198.51.100.2:5070;lr", false, &flow);
+        let to = ways.flow();
         assert_eq!(
             (to.transport, to.remote.to_string()),
             (Transport::Udp, "198.51.100.2:5070".into())
         );
-        assert_eq!(other, None);
-        let (to, _) = next_hop("sip:198.51.100.2;transport=tls;lr", false, &flow);
+        assert!(!ways.advance());
+        let to = next_hop("sip:198.51.100.2;transport=tls;lr", false, &flow).flow();
         assert_eq!((to.transport, to.remote.port()), (Transport::Tls, 5061));
-        let (to, _) = next_hop("sips:[2001:db8::1];lr", false, &flow);
+        let to = next_hop("sips:[2001:db8::1];lr", false, &flow).flow();
         assert_eq!(
             (to.transport, to.remote.to_string()),
             (Transport::Tls, "[2001:db8::1]:5061".into())
@@ -106,22 +107,21 @@ mod tests {
     #[test]
     fn a_connection_to_the_same_host_is_reused_and_its_address_kept_for_when_it_is_gone() {
         let flow = flow(Transport::Tls, "192.0.2.60:58540");
-        let (to, other) = next_hop("sip:192.0.2.60:5061;transport=tls;r2=on;lr", false, &flow);
-        assert_eq!(to, flow);
-        assert_eq!(
-            other.map(|flow| flow.remote),
-            Some("192.0.2.60:5061".parse().unwrap())
-        );
+        let mut ways = next_hop("sip:192.0.2.60:5061;transport=tls;r2=on;lr", false, &flow);
+        assert_eq!(ways.flow(), flow);
+        assert!(ways.advance());
+        assert_eq!(ways.flow().remote, "192.0.2.60:5061".parse().unwrap());
     }
 
     #[test]
     fn a_private_contact_of_a_public_peer_means_where_it_came_from() {
         let far = flow(Transport::Udp, "203.0.113.1:1024");
-        assert_eq!(next_hop("sip:me@192.168.1.5:5060", true, &far), (far, None));
+        let back = Ways::only(far);
+        assert_eq!(next_hop("sip:me@192.168.1.5:5060", true, &far), back);
         let near = flow(Transport::Udp, "10.0.0.1:1024");
         assert_eq!(
             next_hop("sip:me@192.168.1.5:5060", true, &near)
-                .0
+                .flow()
                 .remote
                 .to_string(),
             "192.168.1.5:5060"
@@ -138,7 +138,7 @@ mod tests {
             "junk",
             "sip:192.0.2.1:99999",
         ] {
-            assert_eq!(next_hop(uri, false, &flow), (flow, None), "{uri}");
+            assert_eq!(next_hop(uri, false, &flow), flow.into(), "{uri}");
         }
     }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::config::Advertised;
 use super::event::{Flow, Transport};
+use super::ways::Ways;
 use crate::sip::dialog::Dialog;
 use crate::sip::message::{
     BuildError, Method, Name, Request, RequestBuilder, Response, ResponseBuilder,
@@ -38,8 +39,8 @@ pub(super) struct Draft {
     pub(super) builder: RequestBuilder,
     pub(super) branch: String,
     pub(super) cseq: u32,
-    /// The way, and another for when it fails.
-    pub(super) ways: (Flow, Option<Flow>),
+    /// By which ways it may go.
+    pub(super) ways: Ways,
 }
 
 impl Author {
@@ -122,7 +123,7 @@ impl Author {
     }
 
     /// A Via value and its branch.
-    fn via(&mut self, flow: &Flow) -> (String, String) {
+    pub(super) fn via(&mut self, flow: &Flow) -> (String, String) {
         let branch = format!("z9hG4bK{}", self.entropy.hex(12));
         let via = format!(
             "SIP/2.0/{} {};rport;branch={branch}",
@@ -151,7 +152,7 @@ impl Author {
 
     fn draft(&mut self, dialog: &Dialog, method: &Method, cseq: u32) -> Draft {
         let path = dialog.path();
-        let (via, branch) = self.via(&path.flow);
+        let (via, branch) = self.via(&path.ways.flow());
         let mut builder =
             Request::builder(method.clone(), &path.request_uri).header(Name::Via, via);
         for route in &path.routes {
@@ -167,14 +168,14 @@ impl Author {
             builder,
             branch,
             cseq,
-            ways: (path.flow, path.alternate),
+            ways: path.ways,
         }
     }
 
     /// An INVITE that starts a call; its dialog is not one yet, but knows the same things.
     pub(super) fn invite(&mut self, dialog: &mut Dialog, flow: Flow) -> Draft {
         let mut draft = self.in_dialog(dialog, &Method::Invite);
-        draft.ways = (flow, None);
+        draft.ways = flow.into();
         draft.builder = draft.builder.header(Name::Allow, ALLOW);
         draft
     }

@@ -208,12 +208,60 @@ impl Core {
             purpose,
             cseq,
         };
-        let id = if *request.method() == Method::Invite {
-            self.layer.start_invite(now, ways, request, &branch, origin)
-        } else {
-            self.layer.start_other(now, ways, &request, &branch, origin)
-        };
+        let id = self.layer.start(now, ways, request, &branch, origin);
         Ok((id, cseq))
+    }
+
+    /// Sends a request of ours by its next way: the same request, as a transaction of its own (RFC 3263 §4.3).
+    ///
+    /// * returns `false` when there is no other way.
+    pub(super) fn go_next_way(&mut self, now: Instant, client: TransactionId) -> bool {
+        let Some(flow) = self.layer.next_way(client) else {
+            return false;
+        };
+        let (via, branch) = self.author.via(&flow);
+        let Some(Ok(request)) = self
+            .layer
+            .client_request(client)
+            .map(|request| request.again(&via, None, &[]).build())
+        else {
+            return false; // it was written once, so this cannot be
+        };
+        self.layer.restart(now, client, request, &branch);
+        true
+    }
+
+    /// Sends a request of ours once more with another number and other fields (credentials, a longer timer): the same
+    /// client for its user, another transaction on the wire.
+    ///
+    /// * `fields`: replace those of the same names.
+    ///
+    /// # Errors
+    /// `fields` cannot be written; nothing has been sent.
+    #[expect(dead_code, reason = "the seam of digest authentication")]
+    pub(super) fn say_again(
+        &mut self,
+        now: Instant,
+        client: TransactionId,
+        cseq: u32,
+        fields: &[(Name, String)],
+    ) -> Result<(), BuildError> {
+        let Some((request, flow)) = self
+            .layer
+            .client_request(client)
+            .zip(self.layer.client_flow(client))
+        else {
+            return Ok(()); // it is over: nobody waits for it
+        };
+        let (via, branch) = self.author.via(&flow);
+        let replaced: Vec<Name> = fields.iter().map(|(name, _)| *name).collect();
+        let mut again = request.again(&via, Some(cseq), &replaced);
+        for (name, value) in fields {
+            again = again.header(*name, value);
+        }
+        let request = again.build()?;
+        self.layer.restart(now, client, request, &branch);
+        Ok(())
     }
 
     /// Sends the ACK of a 2xx and remembers it for the 2xx's repeats.
@@ -224,7 +272,7 @@ impl Core {
             return;
         };
         let ack = super::event::Transmit {
-            flow: draft.ways.0,
+            flow: draft.ways.flow(),
             payload: ack.to_bytes(),
         };
         if let Some(acks) = self.layer.acks(client) {

@@ -19,6 +19,7 @@
 
 mod author;
 mod config;
+mod connections;
 mod core;
 mod counters;
 mod dialogs;
@@ -30,6 +31,7 @@ mod screen;
 mod session;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -42,6 +44,7 @@ pub use event::{
     Command, DialogEvent, DialogId, Event, Flow, Invited, NotifyState, Transmit, Transport,
 };
 pub use session::CommandError;
+pub use ways::Ways;
 
 use self::author::{Author, Draft};
 use self::core::Core;
@@ -186,10 +189,7 @@ impl Endpoint {
             cseq,
         };
         self.core.layer.counters.calls_out += 1;
-        let client = self
-            .core
-            .layer
-            .start_invite(now, ways, request, &branch, origin);
+        let client = self.core.layer.start(now, ways, request, &branch, origin);
         self.dialogs.insert(Session::calling(id, dialog, client));
         Ok(id)
     }
@@ -210,12 +210,38 @@ impl Endpoint {
         .unwrap_or(Err(CommandError::NoDialog))
     }
 
-    /// Sending on a flow failed, or its connection broke. Requests waiting for an answer there take their other way if
-    /// they have one, and fail at once if not; answers need no care, their askers ask again.
+    /// A stream connection is open, whoever opened it. Requests for its peer go by it.
+    ///
+    /// * `identity`: the names (subject alternative names: DNS names, `sip:` URIs, addresses) of the certificate that the
+    ///   peer showed and we verified, lower case; empty when there is none. It lasts until [`Endpoint::handle_closed`].
+    pub fn handle_connected(&mut self, flow: &Flow, identity: Vec<String>) {
+        self.core.layer.connections.insert(flow, identity);
+    }
+
+    /// A stream connection is gone. Requests of ours that wait for an answer by it take their other way, or fail;
+    /// answers that are still to come go by a new connection to where the Via says (§18.2.2).
+    pub fn handle_closed(&mut self, now: Instant, flow: &Flow) {
+        self.core.layer.handle_closed(flow);
+        self.leave(now, flow);
+    }
+
+    /// Sending on a flow failed. Requests waiting for an answer there take their next way if they have one, and fail at
+    /// once if not; answers need no care, their askers ask again.
     pub fn handle_send_error(&mut self, now: Instant, flow: &Flow, why: &str) {
         tracing::debug!(transport = flow.transport.as_str(), why, "send failed");
-        for origin in self.core.layer.handle_send_error(flow) {
-            self.handle_silence(now, origin, Silence::Unreachable);
+        self.core.layer.counters.send_errors += 1;
+        self.leave(now, flow);
+    }
+
+    /// No request of ours waits for an answer by this way any longer.
+    fn leave(&mut self, now: Instant, flow: &Flow) {
+        for client in self.core.layer.waiting_on(flow) {
+            if self.core.go_next_way(now, client) {
+                continue;
+            }
+            if let Some(origin) = self.core.layer.give_up(client) {
+                self.handle_silence(now, origin, Silence::Unreachable);
+            }
         }
     }
 

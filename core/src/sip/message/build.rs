@@ -205,6 +205,32 @@ impl RequestBuilder {
         }
     }
 
+    /// A request of ours in the making once more: see [`Request::again`].
+    pub(super) fn again(of: &Request, via: &str, cseq: Option<u32>, without: &[Name]) -> Self {
+        let mut again = Self::new(of.method.clone(), of.uri()).header(Name::Via, via);
+        let headers = &of.headers;
+        let kept = headers.fields.iter().filter(|field| {
+            let counted = [Name::Via, Name::ContentLength];
+            field
+                .known
+                .is_none_or(|known| !counted.contains(&known) && !without.contains(&known))
+        });
+        for field in kept {
+            match cseq {
+                Some(number) if field.known == Some(Name::CSeq) => {
+                    again = again.header(Name::CSeq, format!("{number} {}", of.method));
+                }
+                _ => again.lines.push(
+                    field.known,
+                    headers.text(field.name),
+                    headers.octets(field.value),
+                ),
+            }
+        }
+        again.body = of.body.clone();
+        again
+    }
+
     /// Adds a header field after those before it. Content-Length is left out: it is always counted.
     #[must_use]
     pub fn header<'a>(mut self, name: impl Into<FieldName<'a>>, value: impl AsRef<str>) -> Self {
@@ -678,6 +704,27 @@ mod tests {
                 .collect::<Vec<_>>(),
             ["3"]
         );
+    }
+
+    #[test]
+    fn a_request_said_again_changes_its_via_its_number_and_what_is_replaced() {
+        let first = Request::builder(Method::Invite, "sip:bot@h")
+            .header(Name::Via, "SIP/2.0/UDP us;branch=z9hG4bK1")
+            .header(Name::CSeq, "1 INVITE")
+            .header("X-Odd", "\u{e9}")
+            .header(Name::Authorization, "old")
+            .body("application/sdp", Bytes::from_static(b"v=0"))
+            .build()
+            .unwrap();
+        let via = "SIP/2.0/TCP us;branch=z9hG4bK2";
+        let again = first.again(via, Some(2), &[Name::Authorization]);
+        let again = again.header(Name::Authorization, "new").build().unwrap();
+        let expected = "INVITE sip:bot@h SIP/2.0\r\nVia: SIP/2.0/TCP us;branch=z9hG4bK2\r\nCSeq: 2 INVITE\r\n\
+                        X-Odd: \u{e9}\r\nContent-Type: application/sdp\r\nAuthorization: new\r\nContent-Length: 3\r\n\r\nv=0";
+        assert_eq!(std::str::from_utf8(&again.to_bytes()), Ok(expected));
+        // And a line end smuggled into what is new is refused as ever.
+        let forged = first.again(via, None, &[]).header("X-A", "1\r\nX-B: 2");
+        assert!(matches!(forged.build(), Err(BuildError::LineEnd(_))));
     }
 
     #[test]

@@ -119,6 +119,15 @@ impl Request {
         RequestBuilder::new(method, uri)
     }
 
+    /// Starts the same request again, for another way or with more to say.
+    ///
+    /// * `via`: instead of its own.
+    /// * `cseq`: instead of its number.
+    /// * `without`: fields left out, for better ones to be added.
+    pub fn again(&self, via: &str, cseq: Option<u32>, without: &[Name]) -> RequestBuilder {
+        RequestBuilder::again(self, via, cseq, without)
+    }
+
     /// What it asks for.
     pub const fn method(&self) -> &Method {
         &self.method

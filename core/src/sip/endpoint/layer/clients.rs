@@ -6,16 +6,20 @@ use bytes::Bytes;
 
 use super::super::event::Flow;
 use super::super::schedule::{Subject, Wake};
+use super::super::ways::Ways;
 use super::{Origin, TransactionLayer};
 use crate::sip::dialog::invite_uac::Acks;
 use crate::sip::message::{Method, Request, Response};
-use crate::sip::transaction::{ClientKey, InviteClient, NonInviteClient, Step, TransactionId};
+use crate::sip::transaction::{
+    ClientKey, InviteClient, NonInviteClient, Step, Timing, TransactionId,
+};
 
 #[derive(Debug)]
 pub(super) struct Client {
     key: ClientKey,
-    flow: Flow,
-    alternate: Option<Flow>,
+    ways: Ways,
+    /// What its next way, its ACK, its CANCEL and its forks are made of.
+    request: Box<Request>,
     machine: ClientMachine,
     origin: Origin,
     wake: Wake,
@@ -23,82 +27,101 @@ pub(super) struct Client {
 
 #[derive(Debug)]
 enum ClientMachine {
-    /// With what its ACK, its CANCEL and its forks are made of.
-    Invite {
-        machine: InviteClient,
-        request: Box<Request>,
-        acks: Acks,
-    },
-    Other {
-        machine: NonInviteClient,
-        wire: Bytes,
-    },
+    Invite { machine: InviteClient, acks: Acks },
+    Other(NonInviteClient),
+}
+
+impl ClientMachine {
+    /// The machine of a request that is sent now.
+    fn new(now: Instant, timing: Timing, flow: &Flow, request: &Request) -> Self {
+        let (reliable, wire) = (flow.transport.is_reliable(), request.to_bytes());
+        if *request.method() == Method::Invite {
+            Self::Invite {
+                machine: InviteClient::new(now, timing, reliable, wire),
+                acks: Acks::default(),
+            }
+        } else {
+            Self::Other(NonInviteClient::new(now, timing, reliable, wire))
+        }
+    }
 }
 
 impl TransactionLayer {
-    /// Sends an INVITE.
-    pub(in crate::sip::endpoint) fn start_invite(
+    /// Sends a request by the first of its ways.
+    pub(in crate::sip::endpoint) fn start(
         &mut self,
         now: Instant,
-        (flow, alternate): (Flow, Option<Flow>),
+        ways: Ways,
         request: Request,
         branch: &str,
         origin: Origin,
     ) -> TransactionId {
-        let wire = request.to_bytes();
-        let reliable = flow.transport.is_reliable();
-        let machine = ClientMachine::Invite {
-            machine: InviteClient::new(now, self.timing, reliable, wire.clone()),
-            request: Box::new(request),
-            acks: Acks::default(),
-        };
-        let key = ClientKey::new(Method::Invite, branch);
-        self.start(key, (flow, alternate), machine, origin, wire)
-    }
-
-    /// Sends any other request.
-    pub(in crate::sip::endpoint) fn start_other(
-        &mut self,
-        now: Instant,
-        (flow, alternate): (Flow, Option<Flow>),
-        request: &Request,
-        branch: &str,
-        origin: Origin,
-    ) -> TransactionId {
-        let wire = request.to_bytes();
-        let reliable = flow.transport.is_reliable();
-        let machine = ClientMachine::Other {
-            machine: NonInviteClient::new(now, self.timing, reliable, wire.clone()),
-            wire: wire.clone(),
-        };
-        let key = ClientKey::new(request.method().clone(), branch);
-        self.start(key, (flow, alternate), machine, origin, wire)
-    }
-
-    fn start(
-        &mut self,
-        key: ClientKey,
-        (flow, alternate): (Flow, Option<Flow>),
-        machine: ClientMachine,
-        origin: Origin,
-        wire: Bytes,
-    ) -> TransactionId {
         let id = self.next_id();
-        self.clients_by_key.insert(key.clone(), id);
-        self.clients.insert(
+        let flow = ways.flow();
+        let (wire, machine) = (
+            request.to_bytes(),
+            ClientMachine::new(now, self.timing, &flow, &request),
+        );
+        self.put(
             id,
             Client {
-                key,
-                flow,
-                alternate,
+                key: ClientKey::new(request.method().clone(), branch),
+                ways,
+                request: Box::new(request),
                 machine,
                 origin,
                 wake: Wake::default(),
             },
         );
-        self.settle_client(id);
         self.send(flow, wire);
         id
+    }
+
+    /// Sends `request` instead of the one this client has sent so far, as another transaction. The user's id stays; what
+    /// is left of the old transaction absorbs repeats under an id of its own.
+    pub(in crate::sip::endpoint) fn restart(
+        &mut self,
+        now: Instant,
+        id: TransactionId,
+        request: Request,
+        branch: &str,
+    ) {
+        let Some(mut old) = self.take(id) else {
+            return;
+        };
+        let (ways, mut origin) = (old.ways.clone(), old.origin);
+        let flow = ways.flow();
+        origin.cseq = request
+            .headers()
+            .cseq()
+            .map_or(origin.cseq, |cseq| cseq.number);
+        let (wire, machine) = (
+            request.to_bytes(),
+            ClientMachine::new(now, self.timing, &flow, &request),
+        );
+        if !old.waits() {
+            old.origin.owner = None;
+            let residue = self.next_id();
+            self.put(residue, old);
+        }
+        self.put(
+            id,
+            Client {
+                key: ClientKey::new(request.method().clone(), branch),
+                ways,
+                request: Box::new(request),
+                machine,
+                origin,
+                wake: Wake::default(),
+            },
+        );
+        self.send(flow, wire);
+    }
+
+    fn put(&mut self, id: TransactionId, client: Client) {
+        self.clients_by_key.insert(client.key.clone(), id);
+        self.clients.insert(id, client);
+        self.settle_client(id);
     }
 
     /// Matches a response with its request (§17.1.3) and does what repeats need.
@@ -118,12 +141,12 @@ impl TransactionLayer {
         };
         let status = response.status();
         let step = match &mut client.machine {
-            ClientMachine::Invite {
-                machine, request, ..
-            } => machine.handle_response(now, status, || ack(request, response)),
-            ClientMachine::Other { machine, .. } => machine.handle_response(now, status),
+            ClientMachine::Invite { machine, .. } => {
+                machine.handle_response(now, status, || ack(&client.request, response))
+            }
+            ClientMachine::Other(machine) => machine.handle_response(now, status),
         };
-        let flow = client.flow;
+        let flow = client.ways.flow();
         match step {
             Step::Send(payload) => {
                 self.send(flow, payload);
@@ -146,24 +169,27 @@ impl TransactionLayer {
         self.clients.get(&id).map(|client| client.origin)
     }
 
-    /// The INVITE of a client transaction.
-    pub(in crate::sip::endpoint) fn invite_request(&self, id: TransactionId) -> Option<&Request> {
-        match &self.clients.get(&id)?.machine {
-            ClientMachine::Invite { request, .. } => Some(request),
-            ClientMachine::Other { .. } => None,
-        }
+    /// The request of a client transaction, as it was sent last.
+    pub(in crate::sip::endpoint) fn client_request(&self, id: TransactionId) -> Option<&Request> {
+        self.clients.get(&id).map(|client| &*client.request)
     }
 
-    /// The way an INVITE went, which its CANCEL must take too.
+    /// The way a request went last, which an INVITE's CANCEL must take too.
     pub(in crate::sip::endpoint) fn client_flow(&self, id: TransactionId) -> Option<Flow> {
-        self.clients.get(&id).map(|client| client.flow)
+        self.clients.get(&id).map(|client| client.ways.flow())
+    }
+
+    /// Turns a client to its next way, which [`TransactionLayer::restart`] then takes.
+    pub(in crate::sip::endpoint) fn next_way(&mut self, id: TransactionId) -> Option<Flow> {
+        let client = self.clients.get_mut(&id)?;
+        client.ways.advance().then(|| client.ways.flow())
     }
 
     /// The ACKs sent for an INVITE's 2xx responses.
     pub(in crate::sip::endpoint) fn acks(&mut self, id: TransactionId) -> Option<&mut Acks> {
         match &mut self.clients.get_mut(&id)?.machine {
             ClientMachine::Invite { acks, .. } => Some(acks),
-            ClientMachine::Other { .. } => None,
+            ClientMachine::Other(_) => None,
         }
     }
 
@@ -173,7 +199,7 @@ impl TransactionLayer {
             .get(&id)
             .is_some_and(|client| match &client.machine {
                 ClientMachine::Invite { machine, .. } => machine.is_calling(),
-                ClientMachine::Other { .. } => false,
+                ClientMachine::Other(_) => false,
             })
     }
 
@@ -194,21 +220,22 @@ impl TransactionLayer {
         };
         let (deadline, over) = match &client.machine {
             ClientMachine::Invite { machine, .. } => (machine.deadline(), machine.is_terminated()),
-            ClientMachine::Other { machine, .. } => (machine.deadline(), machine.is_terminated()),
+            ClientMachine::Other(machine) => (machine.deadline(), machine.is_terminated()),
         };
         self.schedule
             .set(Subject::Client(id), &mut client.wake, deadline);
         if over {
-            self.remove_client(id);
+            self.take(id);
         }
     }
 
-    fn remove_client(&mut self, id: TransactionId) {
-        if let Some(mut client) = self.clients.remove(&id) {
-            self.schedule
-                .set(Subject::Client(id), &mut client.wake, None);
-            self.clients_by_key.remove(&client.key);
-        }
+    /// Takes a client out of every table.
+    fn take(&mut self, id: TransactionId) -> Option<Client> {
+        let mut client = self.clients.remove(&id)?;
+        self.schedule
+            .set(Subject::Client(id), &mut client.wake, None);
+        self.clients_by_key.remove(&client.key);
+        Some(client)
     }
 
     /// Fires what is due for one client transaction.
@@ -225,9 +252,9 @@ impl TransactionLayer {
         };
         let step = match &mut client.machine {
             ClientMachine::Invite { machine, .. } => machine.handle_timeout(now),
-            ClientMachine::Other { machine, .. } => machine.handle_timeout(now),
+            ClientMachine::Other(machine) => machine.handle_timeout(now),
         };
-        let (flow, origin) = (client.flow, client.origin);
+        let (flow, origin) = (client.ways.flow(), client.origin);
         self.settle_client(id);
         match step {
             Step::Send(payload) => {
@@ -243,33 +270,21 @@ impl TransactionLayer {
         }
     }
 
-    /// Sending on `flow` failed: requests that still wait for an answer take their other way, or are over.
-    ///
-    /// * returns whose requests have no way left.
-    pub(in crate::sip::endpoint) fn handle_send_error(&mut self, flow: &Flow) -> Vec<Origin> {
-        self.counters.send_errors += 1;
+    /// The requests that still wait for an answer by `flow`.
+    pub(in crate::sip::endpoint) fn waiting_on(&self, flow: &Flow) -> Vec<TransactionId> {
         let mut waiting: Vec<TransactionId> = self
             .clients
             .iter()
-            .filter(|(_, client)| client.flow == *flow && client.waits())
+            .filter(|(_, client)| client.ways.flow() == *flow && client.waits())
             .map(|(id, _)| *id)
             .collect();
         waiting.sort_unstable(); // a hash map's order must not reach the wire
-        let mut lost = Vec::new();
-        for id in waiting {
-            let Some(client) = self.clients.get_mut(&id) else {
-                continue;
-            };
-            if let Some(alternate) = client.alternate.take() {
-                client.flow = alternate;
-                let wire = client.wire();
-                self.send(alternate, wire);
-            } else {
-                lost.push(client.origin);
-                self.remove_client(id);
-            }
-        }
-        lost
+        waiting
+    }
+
+    /// Forgets a request that no way is left for.
+    pub(in crate::sip::endpoint) fn give_up(&mut self, id: TransactionId) -> Option<Origin> {
+        self.take(id).map(|client| client.origin)
     }
 }
 
@@ -277,14 +292,7 @@ impl Client {
     fn waits(&self) -> bool {
         match &self.machine {
             ClientMachine::Invite { machine, .. } => machine.is_calling(),
-            ClientMachine::Other { machine, .. } => machine.is_pending(),
-        }
-    }
-
-    fn wire(&self) -> Bytes {
-        match &self.machine {
-            ClientMachine::Invite { request, .. } => request.to_bytes(),
-            ClientMachine::Other { wire, .. } => wire.clone(),
+            ClientMachine::Other(machine) => machine.is_pending(),
         }
     }
 }

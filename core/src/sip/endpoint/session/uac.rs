@@ -134,7 +134,7 @@ impl Session {
 }
 
 fn send_cancel(now: Instant, core: &mut Core, client: TransactionId) {
-    let Some(invite) = core.layer.invite_request(client) else {
+    let Some(invite) = core.layer.client_request(client) else {
         return;
     };
     let branch = invite
@@ -152,8 +152,7 @@ fn send_cancel(now: Instant, core: &mut Core, client: TransactionId) {
         purpose: Purpose::Cancel,
         cseq: 0,
     };
-    core.layer
-        .start_other(now, (flow, None), &cancel, &branch, origin);
+    core.layer.start(now, flow.into(), cancel, &branch, origin);
     core.layer.handle_cancelled(now, client);
 }
 
@@ -165,7 +164,7 @@ pub(in crate::sip::endpoint) fn hang_up_fork(
     response: &Response,
 ) {
     let (Some(invite), Some(flow)) = (
-        core.layer.invite_request(client),
+        core.layer.client_request(client),
         core.layer.client_flow(client),
     ) else {
         return;

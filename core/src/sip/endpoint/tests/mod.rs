@@ -6,6 +6,7 @@ mod raw;
 mod acknowledgement;
 mod call;
 mod cancel;
+mod connections;
 mod dialog_order;
 mod flood;
 mod glare;
