@@ -105,6 +105,16 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// No record of any kind in it.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Naptr(records) => records.is_empty(),
+            Self::Srv(records) => records.is_empty(),
+            Self::Addresses(addresses) => addresses.is_empty(),
+            Self::NoRecords | Self::NoSuchName | Self::Failed => true,
+        }
+    }
+
     /// The same with no more than `most` records: who sends a thousand is not worth a thousand's memory.
     #[must_use]
     pub fn truncated(mut self, most: usize) -> Self {
