@@ -8,12 +8,13 @@ use bytes::Bytes;
 
 use super::author::{Author, Draft};
 use super::config::Limits;
-use super::event::{DialogEvent, DialogId, Event, Flow};
+use super::event::{DialogEvent, DialogId, Event, Flow, Transport};
 use super::half_open::HalfOpen;
 use super::layer::{Origin, Purpose, TransactionLayer};
 use super::screen::Refusal;
+use super::ways::Ways;
 use crate::sip::dialog::Dialog;
-use crate::sip::message::{BuildError, Method, Name, Request, ResponseBuilder};
+use crate::sip::message::{BuildError, Method, Name, Request, ResponseBuilder, Uri};
 use crate::sip::transaction::{ServerKey, TransactionId};
 
 /// The parts of the endpoint that are not dialogs.
@@ -209,30 +210,82 @@ impl Core {
             branch,
             cseq,
             ways,
-        } = self.author.in_dialog(dialog, &method);
+        } = self
+            .author
+            .in_dialog(dialog, &method, &self.layer.connections);
         let request = more(builder).build()?;
         let origin = Origin {
             owner,
             purpose,
             cseq,
         };
-        let id = self.layer.start(now, ways, request, &branch, origin);
+        let id = self.send(now, ways, request, &branch, origin);
         Ok((id, cseq))
+    }
+
+    /// Sends a request by the first of its ways, which its size may change.
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        ways: Ways,
+        request: Request,
+        branch: &str,
+        origin: Origin,
+    ) -> TransactionId {
+        let drafted = ways.flow();
+        let ways = if self.author.listens_on(Transport::Tcp) {
+            let octets = request.to_bytes().len();
+            self.layer.connections.by_size(now, octets, ways)
+        } else {
+            ways
+        };
+        let flow = ways.flow();
+        if flow != drafted
+            && let Ok((request, branch)) = self.by_way(&request, &drafted, &flow)
+        {
+            return self.layer.start(now, ways, request, &branch, origin);
+        }
+        self.layer.start(now, ways, request, branch, origin)
+    }
+
+    /// The same request as it reads on another way: the Via names it, and an INVITE's Contact too.
+    fn by_way(
+        &mut self,
+        request: &Request,
+        from: &Flow,
+        to: &Flow,
+    ) -> Result<(Request, String), BuildError> {
+        let (via, branch) = self.author.via(to);
+        let contact = (*request.method() == Method::Invite && from.transport != to.transport)
+            .then(|| request.headers().contact().ok())
+            .flatten()
+            .map(|contact| {
+                let uri = Uri::parse(contact.uri).ok();
+                let user = uri.as_ref().and_then(Uri::user_raw);
+                self.author.contact(to, user)
+            });
+        let replaced = contact.as_ref().map(|_| Name::Contact);
+        let mut again = request.again(&via, None, replaced.as_slice());
+        if let Some(contact) = contact {
+            again = again.header(Name::Contact, contact);
+        }
+        Ok((again.build()?, branch))
     }
 
     /// Sends a request of ours by its next way: the same request, as a transaction of its own (RFC 3263 §4.3).
     ///
     /// * returns `false` when there is no other way.
     pub(super) fn go_next_way(&mut self, now: Instant, client: TransactionId) -> bool {
-        let Some(flow) = self.layer.next_way(client) else {
+        let Some(from) = self.layer.client_flow(client) else {
             return false;
         };
-        let (via, branch) = self.author.via(&flow);
-        let Some(Ok(request)) = self
-            .layer
-            .client_request(client)
-            .map(|request| request.again(&via, None, &[]).build())
-        else {
+        let Some(to) = self.layer.next_way(client) else {
+            return false;
+        };
+        let Some(request) = self.layer.client_request(client).cloned() else {
+            return false;
+        };
+        let Ok((request, branch)) = self.by_way(&request, &from, &to) else {
             return false; // it was written once, so this cannot be
         };
         self.layer.restart(now, client, request, &branch);
@@ -274,7 +327,7 @@ impl Core {
 
     /// Sends the ACK of a 2xx and remembers it for the 2xx's repeats.
     pub(super) fn acknowledge(&mut self, client: TransactionId, dialog: &Dialog, cseq: u32) {
-        let draft = self.author.ack(dialog, cseq);
+        let draft = self.author.ack(dialog, cseq, &self.layer.connections);
         let Ok(ack) = draft.builder.build() else {
             self.layer.counters.malformed += 1; // a route or Contact that cannot be said
             return;

@@ -186,7 +186,7 @@ impl Endpoint {
             branch,
             cseq,
             ways,
-        } = author.invite(&mut dialog, invite.flow);
+        } = author.invite(&mut dialog, invite.flow, &self.core.layer.connections);
         let builder = builder.headers(&invite.headers);
         let request = if invite.body.is_empty() {
             builder.header(Name::Accept, author::SDP).build()?
@@ -200,7 +200,7 @@ impl Endpoint {
             cseq,
         };
         self.core.layer.counters.calls_out += 1;
-        let client = self.core.layer.start(now, ways, request, &branch, origin);
+        let client = self.core.send(now, ways, request, &branch, origin);
         self.dialogs.insert(Session::calling(id, dialog, client));
         Ok(id)
     }
@@ -241,6 +241,7 @@ impl Endpoint {
     pub fn handle_send_error(&mut self, now: Instant, flow: &Flow, why: &str) {
         tracing::debug!(transport = flow.transport.as_str(), why, "send failed");
         self.core.layer.counters.send_errors += 1;
+        self.core.layer.connections.handle_refused(now, flow);
         self.leave(now, flow);
     }
 

@@ -12,6 +12,7 @@ use super::session::{Offered, Session, hang_up_fork};
 use super::{Endpoint, Readiness, screen};
 use crate::sip::dialog::Dialog;
 use crate::sip::dialog::invite_uac::Answer;
+use crate::sip::message::framing::FramingError;
 use crate::sip::message::{Message, Method, Name, ParseError, Request, Response, Uri};
 use crate::sip::transaction::{MergeKey, TransactionId};
 
@@ -24,6 +25,22 @@ impl Endpoint {
             Ok(Message::Response(response)) => self.handle_response(now, &response),
             Err(ParseError::Empty) => {}
             Err(_) => self.core.layer.counters.malformed += 1,
+        }
+    }
+
+    /// A stream on which nobody knows where the next message starts. What can still be read of the last one is answered;
+    /// the shell closes the connection once the answer is out.
+    pub fn handle_framing_error(&mut self, flow: &Flow, error: &FramingError) {
+        self.core.layer.counters.received += 1;
+        self.core.layer.counters.malformed += 1;
+        let Some(Ok(Message::Request(request))) = error.head().map(Message::parse) else {
+            return;
+        };
+        if request.headers().via().is_ok() {
+            self.core
+                .refuse_with(&request, flow, error.status(), |response| {
+                    response.reason(&error.to_string())
+                });
         }
     }
 
