@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use baton_core::admission;
 use baton_core::leg::event::Summary;
 use baton_core::sip::endpoint::Counters;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -50,6 +51,7 @@ pub struct Metrics {
     registry: Registry,
     sip: Copies<Counters>,
     media: Copies<ShardStats>,
+    admission: Copies<admission::Counters>,
     legs: Gauge,
     calls: Gauge,
     ended: Family<EndLabel, Counter>,
@@ -73,10 +75,12 @@ impl Metrics {
         let mut registry = Registry::with_prefix("baton");
         let sip = sip_counters(&mut registry);
         let media = media_counters(&mut registry);
+        let admission = admission_counters(&mut registry);
         let seconds = |buckets: &[f64]| Histogram::new(buckets.iter().copied());
         let metrics = Self {
             sip,
             media,
+            admission,
             legs: Gauge::default(),
             calls: Gauge::default(),
             ended: Family::default(),
@@ -152,6 +156,13 @@ impl Metrics {
             .map(|shard| shard.legs.load(Ordering::Relaxed))
             .sum();
         self.legs.set(i64::try_from(legs).unwrap_or(i64::MAX));
+    }
+
+    /// Copies admission's counters.
+    pub fn sample_admission(&self, counters: &admission::Counters) {
+        for (read, metric) in &self.admission {
+            metric.set(read(counters));
+        }
     }
 
     /// How many calls there are now.
@@ -269,6 +280,32 @@ fn media_counters(registry: &mut Registry) -> Copies<ShardStats> {
         .collect()
 }
 
+fn admission_counters(registry: &mut Registry) -> Copies<admission::Counters> {
+    type Row = (&'static str, &'static str, fn(&admission::Counters) -> u64);
+    let rows: [Row; 4] = [
+        ("admitted", "Calls taken", |c| c.admitted),
+        ("over_calls", "Calls refused: too many at once", |c| {
+            c.over_calls
+        }),
+        ("over_rate", "Calls refused: too many a second", |c| {
+            c.over_rate
+        }),
+        (
+            "over_source",
+            "Calls refused: too many from one source",
+            |c| c.over_source,
+        ),
+    ];
+    let sub = registry.sub_registry_with_prefix("admission");
+    rows.into_iter()
+        .map(|(name, help, read)| {
+            let metric = Sampled::default();
+            sub.register(name, help, metric.0.clone());
+            (read, metric)
+        })
+        .collect()
+}
+
 fn load(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
@@ -286,6 +323,10 @@ mod tests {
         shards[1].legs.store(3, Ordering::Relaxed);
         metrics.sample_media(shards.iter());
         metrics.sample_sip(&Counters::default());
+        metrics.sample_admission(&admission::Counters {
+            over_rate: 6,
+            ..admission::Counters::default()
+        });
         metrics.set_calls(4);
         let media = Summary {
             packets_received: 100,
@@ -301,6 +342,7 @@ mod tests {
             "baton_media_received_total 12",
             "baton_media_legs 3",
             "baton_sip_received_total 0",
+            "baton_admission_over_rate_total 6",
             "baton_calls 4",
             "baton_calls_ended_total{kind=\"transferred\"} 1",
             "baton_handoffs_total{style=\"refer\",state=\"transferred\"} 1",

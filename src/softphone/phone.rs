@@ -155,7 +155,7 @@ impl Phone {
             trunks: Trunks::new(vec![anyone]),
             ..endpoint::Config::default()
         };
-        let signalling = sip_task::start(endpoint, entropy.fork(), vec![socket])?;
+        let signalling = sip_task::start(endpoint, entropy.fork(), vec![socket], None)?;
         let local = signalling.handle.addresses().first().copied();
         let shards = Shards::start(media_threads)?;
         Ok(Self {

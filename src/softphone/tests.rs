@@ -36,8 +36,13 @@ struct Taken {
 impl Bot {
     fn start(seed: u64) -> Self {
         let socket = crate::net::udp::listen("127.0.0.1:0".parse().unwrap(), "test").unwrap();
-        let signalling =
-            sip_task::start(Config::default(), Entropy::from_number(seed), vec![socket]).unwrap();
+        let signalling = sip_task::start(
+            Config::default(),
+            Entropy::from_number(seed),
+            vec![socket],
+            None,
+        )
+        .unwrap();
         let address = signalling.handle.addresses()[0];
         Self {
             sip: signalling.handle,

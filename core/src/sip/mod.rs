@@ -4,6 +4,7 @@
 pub mod dialog;
 pub mod digit_info;
 pub mod endpoint;
+pub mod locate;
 pub mod message;
 pub mod transaction;
 pub mod trunk;

@@ -35,6 +35,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::admission::{Admission, Place};
 use ourselves::Ourselves;
 use routes::{Orphan, Routes};
 pub use tap::{Direction, WireLine};
@@ -51,6 +52,8 @@ const TAP_QUEUE: usize = 1024;
 const DATAGRAM: usize = 65_536;
 /// Datagrams, or commands, taken in one wake before the others have their turn.
 const TURN: usize = 64;
+/// Between two looks whether all requests have been answered.
+const SETTLE: Duration = Duration::from_millis(10);
 /// When no timer runs.
 const IDLE: Duration = Duration::from_hours(1);
 
@@ -61,6 +64,8 @@ pub struct Arrived {
     pub invited: Box<Invited>,
     /// What happens in its dialog. Dropping it hangs up.
     pub events: mpsc::Receiver<DialogEvent>,
+    /// Its place on this node, where there is admission: held as long as anything of the call is left.
+    pub place: Option<Place>,
 }
 
 /// A call we place.
@@ -100,6 +105,7 @@ enum Request {
     Readiness(Readiness),
     Trunks(Trunks),
     Counters(oneshot::Sender<Counters>),
+    Unanswered(oneshot::Sender<usize>),
 }
 
 /// The way to signalling; clone it freely. When the last one is gone, signalling stops.
@@ -118,6 +124,7 @@ impl std::fmt::Debug for Request {
             Self::Readiness(_) => "Readiness",
             Self::Trunks(_) => "Trunks",
             Self::Counters(_) => "Counters",
+            Self::Unanswered(_) => "Unanswered",
         })
     }
 }
@@ -175,6 +182,18 @@ impl SipHandle {
         counters.await.map_err(|_| SipError::Stopped)
     }
 
+    /// Waits until every request we sent has been answered, or given up by its transaction.
+    pub async fn settled(&self) {
+        loop {
+            let (reply, unanswered) = oneshot::channel();
+            let asked = self.ask(Request::Unanswered(reply)).await;
+            if asked.is_err() || unanswered.await.is_ok_and(|count| count == 0) {
+                return;
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
+    }
+
     /// Every message from here on, of all dialogs, by its first line. Costs nothing while nobody subscribes; one
     /// subscriber per node is meant to sort the lines by Call-ID.
     pub fn subscribe(&self) -> broadcast::Receiver<WireLine> {
@@ -207,6 +226,7 @@ pub struct Signalling {
 
 /// Starts signalling on these sockets, within a tokio runtime.
 ///
+/// * `admission`: asked about each new call; `None`: only the endpoint's own limits hold.
 /// * `sockets`: see [`super::udp::listen`]; each sends what the core wants sent from its address.
 ///
 /// # Errors
@@ -215,6 +235,7 @@ pub fn start(
     config: Config,
     entropy: Entropy,
     sockets: Vec<std::net::UdpSocket>,
+    admission: Option<Admission>,
 ) -> io::Result<Signalling> {
     let mut bound = Vec::new();
     for socket in sockets {
@@ -231,8 +252,13 @@ pub fn start(
         tap: tap.clone(),
         addresses: bound.iter().map(|b| b.local).collect(),
     };
+    let mut endpoint = Endpoint::new(config, entropy);
+    if let Some(gate) = admission.clone() {
+        endpoint.set_gate(Box::new(gate));
+    }
     let task = Task {
-        endpoint: Endpoint::new(config, entropy),
+        endpoint,
+        admission,
         sockets: bound,
         requests: request_queue,
         ingress,
@@ -254,6 +280,7 @@ struct Bound {
 
 struct Task {
     endpoint: Endpoint,
+    admission: Option<Admission>,
     sockets: Vec<Bound>,
     requests: mpsc::Receiver<Request>,
     ingress: mpsc::Sender<Arrived>,
@@ -338,6 +365,9 @@ impl Task {
             Request::Counters(reply) => {
                 let _ = reply.send(self.endpoint.counters());
             }
+            Request::Unanswered(reply) => {
+                let _ = reply.send(self.endpoint.unanswered());
+            }
         }
     }
 
@@ -386,7 +416,13 @@ impl Task {
     fn arrive(&mut self, now: Instant, invited: Box<Invited>) {
         let dialog = invited.dialog;
         let events = self.routes.open(now, dialog);
-        if self.ingress.try_send(Arrived { invited, events }).is_ok() {
+        let source = invited.flow.remote.ip();
+        let arrived = Arrived {
+            invited,
+            events,
+            place: self.admission.as_ref().map(|gate| gate.place(source)),
+        };
+        if self.ingress.try_send(arrived).is_ok() {
             return;
         }
         self.routes.close(dialog);

@@ -9,7 +9,13 @@ const SOON: Duration = Duration::from_secs(5);
 
 fn node(seed: u64) -> Signalling {
     let socket = super::super::udp::listen("127.0.0.1:0".parse().unwrap(), "[sip] listen").unwrap();
-    start(Config::default(), Entropy::from_number(seed), vec![socket]).unwrap()
+    start(
+        Config::default(),
+        Entropy::from_number(seed),
+        vec![socket],
+        None,
+    )
+    .unwrap()
 }
 
 fn to(node: &Signalling, from: &Signalling) -> OutgoingInvite {
@@ -65,6 +71,7 @@ async fn a_call_is_placed_answered_referred_and_ended() {
     let Arrived {
         invited,
         mut events,
+        place: _,
     } = arrival(&mut bot).await;
     assert_eq!(
         (invited.called.as_str(), invited.caller.as_str()),

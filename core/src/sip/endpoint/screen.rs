@@ -3,7 +3,7 @@
 
 use super::author::{ALLOW, EVENTS, EXTENSIONS};
 use crate::sip::dialog::session_timer;
-use crate::sip::message::body::{self, BodyFault};
+use crate::sip::message::body::{self, BodyFault, SDP};
 use crate::sip::message::{Method, Name, Request, ResponseBuilder};
 
 /// Why a request is refused, and what its answer must say.
@@ -21,6 +21,8 @@ pub(super) enum Refusal {
     MediaType,
     /// 415 with Accept-Encoding.
     Encoding,
+    /// 406: the caller reads no answer that we can write.
+    NotAcceptable,
     /// 400: a multipart body without parts.
     Multipart,
     /// 422 with Min-SE.
@@ -37,6 +39,7 @@ impl Refusal {
             Self::UriScheme => 416,
             Self::Extension(_) => 420,
             Self::MediaType | Self::Encoding => 415,
+            Self::NotAcceptable => 406,
             Self::Multipart => 400,
             Self::Interval => 422,
             Self::Bulk => 513,
@@ -47,7 +50,7 @@ impl Refusal {
     pub(super) fn explain<'r>(&self, response: ResponseBuilder<'r>) -> ResponseBuilder<'r> {
         match self {
             Self::MethodNotAllowed | Self::NotImplemented => response.header(Name::Allow, ALLOW),
-            Self::UriScheme | Self::Bulk => response,
+            Self::UriScheme | Self::NotAcceptable | Self::Bulk => response,
             Self::Extension(tags) => response.header(Name::Unsupported, tags.join(", ")),
             Self::MediaType => response.header(Name::Accept, ACCEPT),
             Self::Multipart => response.reason("Unreadable Multipart Body"),
@@ -112,6 +115,7 @@ pub(super) fn outside(request: &Request) -> Result<(), Refusal> {
     request_uri(request.uri())?;
     extensions(request)?;
     content(request)?;
+    acceptable(request)?;
     interval(request)
 }
 
@@ -175,6 +179,25 @@ pub(super) fn interval(request: &Request) -> Result<(), Refusal> {
         Err(Refusal::Interval)
     } else {
         Ok(())
+    }
+}
+
+/// §20.1: an INVITE is answered with a session description, so its Accept, if it has one, must have room for that.
+fn acceptable(request: &Request) -> Result<(), Refusal> {
+    let headers = request.headers();
+    if *request.method() != Method::Invite || headers.get(Name::Accept).is_none() {
+        return Ok(());
+    }
+    let takes_sdp = headers.values(Name::Accept).any(|range| {
+        let range = range.split(';').next().unwrap_or(range).trim();
+        [SDP, "application/*", "*/*"]
+            .iter()
+            .any(|ours| range.eq_ignore_ascii_case(ours))
+    });
+    if takes_sdp {
+        Ok(())
+    } else {
+        Err(Refusal::NotAcceptable)
     }
 }
 

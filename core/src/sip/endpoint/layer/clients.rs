@@ -276,11 +276,8 @@ impl TransactionLayer {
         }
     }
 
-    /// Sending on `flow` failed.
-    ///
-    /// * returns whose requests still wait for an answer there.
-    pub(in crate::sip::endpoint) fn waiting_on(&mut self, flow: &Flow) -> Vec<TransactionId> {
-        self.counters.send_errors += 1;
+    /// The requests that still wait for an answer by `flow`.
+    pub(in crate::sip::endpoint) fn waiting_on(&self, flow: &Flow) -> Vec<TransactionId> {
         let mut waiting: Vec<TransactionId> = self
             .clients
             .iter()
@@ -294,6 +291,14 @@ impl TransactionLayer {
     /// Forgets a request that no way is left for.
     pub(in crate::sip::endpoint) fn give_up(&mut self, id: TransactionId) -> Option<Origin> {
         self.take(id).map(|client| client.origin)
+    }
+}
+
+impl TransactionLayer {
+    /// Requests that nobody has reacted to yet.
+    pub(in crate::sip::endpoint) fn waiting_clients(&self) -> usize {
+        let waiting = |client: &&Client| client.waits();
+        self.clients.values().filter(waiting).count()
     }
 }
 

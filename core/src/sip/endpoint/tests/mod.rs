@@ -4,10 +4,12 @@ mod pair;
 mod raw;
 
 mod acknowledgement;
+mod admission;
 mod belief;
 mod bodies;
 mod call;
 mod cancel;
+mod connections;
 mod dialog_order;
 mod early;
 mod flood;
