@@ -1,7 +1,7 @@
 //! What every dialog works with: the transaction layer below it, the pen it writes with, the events it reports.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::author::{Author, Draft};
 use super::config::Limits;
 use super::event::{DialogEvent, DialogId, Event, Flow, Transport};
+use super::half_open::HalfOpen;
 use super::layer::{Origin, Purpose, TransactionLayer};
 use super::screen::Refusal;
 use super::ways::Ways;
@@ -23,6 +24,7 @@ pub(super) struct Core {
     pub(super) author: Author,
     pub(super) events: VecDeque<Event>,
     pub(super) limits: Limits,
+    pub(super) half_open: HalfOpen,
 }
 
 /// A request that was checked and belongs to no transaction yet.
@@ -58,7 +60,13 @@ impl Core {
 
     /// Whether a new call's transaction fits.
     pub(super) fn has_room_for_call(&self) -> bool {
-        self.layer.servers() < self.limits.transactions / 4 * 3
+        self.layer.servers() < three_quarters(self.limits.transactions)
+    }
+
+    /// Whether this source leaves too many of our answers unacknowledged to be answered again.
+    pub(super) fn is_half_open(&self, source: IpAddr) -> bool {
+        let most = self.limits.unacknowledged_per_source;
+        most > 0 && self.half_open.of(source) >= most
     }
 
     /// Answers a request without remembering it: it gets the same answer each time it comes (§8.2.7).
@@ -333,6 +341,11 @@ impl Core {
         }
         self.layer.send(ack.flow, ack.payload);
     }
+}
+
+/// What new calls may fill of a table; the rest is for what belongs to running ones.
+pub(super) const fn three_quarters(limit: usize) -> usize {
+    limit - limit / 4
 }
 
 /// Where an answer goes (§18.2.2, RFC 3581 §4): the connection it came by; or the source address, at the port it came
