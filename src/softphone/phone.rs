@@ -21,6 +21,7 @@ use super::plan::CallPlan;
 use super::report::{CallReport, PhoneEvent};
 use super::run::run;
 use super::script::Action;
+use super::standstill::Watch;
 use crate::net::media_shard::{ShardHandle, ShardStats, Shards};
 use crate::net::ports::{PortError, RtpPorts};
 use crate::net::sip_task::{self, SipError, SipHandle};
@@ -122,6 +123,7 @@ pub(super) struct Inner {
     pub(super) local: SocketAddr,
     pub(super) ports: RtpPorts,
     pub(super) shards: ShardHandle<PhoneLeg>,
+    pub(super) watch: Watch,
     entropy: Mutex<Entropy>,
 }
 
@@ -164,6 +166,7 @@ impl Phone {
                 sip: signalling.handle,
                 ports: RtpPorts::new(config.local.ip(), None, entropy.fork()),
                 shards: shards.handle(),
+                watch: Watch::start()?,
                 entropy: Mutex::new(entropy),
             }),
         })
