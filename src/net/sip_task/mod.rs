@@ -19,6 +19,7 @@
 mod ourselves;
 mod routes;
 mod tap;
+mod triage;
 
 use std::future::poll_fn;
 use std::io;
@@ -44,6 +45,7 @@ use super::tls::Tls;
 use ourselves::Ourselves;
 use routes::{Orphan, Routes};
 pub use tap::{Direction, WireLine};
+use triage::Triage;
 
 /// Events of one dialog that its call has not taken yet.
 pub const DIALOG_QUEUE: usize = 64;
@@ -59,6 +61,8 @@ const DATAGRAM: usize = 65_536;
 const TURN: usize = 64;
 /// Between two looks whether all requests have been answered.
 const SETTLE: Duration = Duration::from_millis(10);
+/// Of these, new calls, while there is more to read.
+const NEW_CALLS: usize = 8;
 /// When no timer runs.
 const IDLE: Duration = Duration::from_hours(1);
 
@@ -327,6 +331,7 @@ pub fn start(
         routes: Routes::default(),
         tap,
         ourselves: Ourselves::default(),
+        triage: Triage::default(),
     };
     Ok(Signalling {
         handle,
@@ -350,6 +355,7 @@ struct Task {
     routes: Routes,
     tap: broadcast::Sender<WireLine>,
     ourselves: Ourselves,
+    triage: Triage,
 }
 
 impl Task {
@@ -389,14 +395,32 @@ impl Task {
                         local: self.ourselves.towards(*local, remote),
                         remote,
                     };
-                    let datagram = Bytes::copy_from_slice(&scratch[..len]);
-                    tap::tell(&self.tap, now, Direction::Received, flow, &datagram);
-                    self.endpoint.handle_datagram(now, flow, &datagram);
+                    if let Some(datagram) = self.triage.sort(flow, &scratch[..len]) {
+                        self.take(now, flow, &datagram);
+                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.take_waiting(now, usize::MAX);
+                }
                 // An ICMP error about something we sent; retransmission finds out by itself.
                 Err(error) => tracing::debug!(%error, "signalling socket"),
             }
+        }
+        // There is more to read, and what it is about may be more urgent.
+        self.take_waiting(now, NEW_CALLS);
+    }
+
+    fn take(&mut self, now: Instant, flow: Flow, datagram: &Bytes) {
+        tap::tell(&self.tap, now, Direction::Received, flow, datagram);
+        self.endpoint.handle_datagram(now, flow, datagram);
+    }
+
+    fn take_waiting(&mut self, now: Instant, most: usize) {
+        for _ in 0..most {
+            let Some((flow, datagram)) = self.triage.next() else {
+                return;
+            };
+            self.take(now, flow, &datagram);
         }
     }
 
@@ -461,7 +485,9 @@ impl Task {
             Request::Readiness(readiness) => self.endpoint.set_readiness(readiness),
             Request::Trunks(trunks) => self.endpoint.set_trunks(trunks),
             Request::Counters(reply) => {
-                let _ = reply.send(self.endpoint.counters());
+                let mut counters = self.endpoint.counters();
+                counters.shed = self.triage.dropped();
+                let _ = reply.send(counters);
             }
             Request::Unanswered(reply) => {
                 let _ = reply.send(self.endpoint.unanswered());
