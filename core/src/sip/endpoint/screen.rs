@@ -3,7 +3,7 @@
 
 use super::author::{ALLOW, EVENTS, EXTENSIONS};
 use crate::sip::dialog::session_timer;
-use crate::sip::message::body::{self, BodyFault, SDP};
+use crate::sip::message::body::{self, BodyFault};
 use crate::sip::message::{Method, Name, Request, ResponseBuilder};
 
 /// Why a request is refused, and what its answer must say.
@@ -190,7 +190,7 @@ fn acceptable(request: &Request) -> Result<(), Refusal> {
     }
     let takes_sdp = headers.values(Name::Accept).any(|range| {
         let range = range.split(';').next().unwrap_or(range).trim();
-        [SDP, "application/*", "*/*"]
+        [body::SDP, "application/*", "*/*"]
             .iter()
             .any(|ours| range.eq_ignore_ascii_case(ours))
     });
