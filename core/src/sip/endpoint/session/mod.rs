@@ -28,7 +28,7 @@ use crate::sip::dialog::refer::{Transferee, Transferor};
 use crate::sip::message::{BuildError, Response};
 use crate::sip::transaction::TransactionId;
 
-pub(super) use uac::hang_up_fork;
+pub(super) use uac::{cancel_abandoned, hang_up_fork};
 pub(super) use uas::Offered;
 
 use reinvite::Negotiation;
@@ -303,6 +303,11 @@ impl Session {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
+    }
+
+    /// Whether there is a call whose requests need a way.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.usage, Usage::Accepted { .. } | Usage::Confirmed)
     }
 
     /// Whether the endpoint may forget it.

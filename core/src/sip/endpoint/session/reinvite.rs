@@ -251,7 +251,7 @@ impl Session {
         cseq: u32,
         response: &Response,
     ) {
-        core.acknowledge(client, &self.dialog, cseq);
+        core.acknowledge(now, client, &self.dialog, cseq);
         if !matches!(self.negotiation, Negotiation::Asking { .. }) {
             return; // the call has ended meanwhile
         }

@@ -106,7 +106,7 @@ impl Session {
         if self.dialog.establish(response).is_err() {
             return false; // no To: it was checked, so this cannot be
         }
-        core.acknowledge(client, &self.dialog, origin.cseq);
+        core.acknowledge(now, client, &self.dialog, origin.cseq);
         self.usage = Usage::Confirmed;
         if cancelled {
             // The 2xx crossed our CANCEL: there is a call, and nobody wants it (§9.1).
@@ -131,6 +131,7 @@ impl Session {
         if *cancel != Cancel::NotWanted {
             return Ok(());
         }
+        core.layer.stay(*client);
         if core.layer.is_calling(*client) {
             *cancel = Cancel::AfterProvisional;
         } else {
@@ -139,6 +140,15 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// An INVITE that was given up for another way was received after all.
+pub(in crate::sip::endpoint) fn cancel_abandoned(
+    now: Instant,
+    core: &mut Core,
+    client: TransactionId,
+) {
+    send_cancel(now, core, client);
 }
 
 fn send_cancel(now: Instant, core: &mut Core, client: TransactionId) {
@@ -190,7 +200,11 @@ pub(in crate::sip::endpoint) fn hang_up_fork(
     if dialog.establish(response).is_err() {
         return;
     }
-    core.acknowledge(client, &dialog, cseq);
+    core.acknowledge(now, client, &dialog, cseq);
+    let origin = core.layer.origin(client);
+    if origin.is_some_and(|origin| origin.owner.is_none() && origin.purpose == Purpose::Reinvite) {
+        return; // a re-INVITE that was given up for another way: the call it belongs to goes on
+    }
     let bye = (Method::Bye, Purpose::Bye);
     if core
         .request(now, None, &mut dialog, bye, |bye| bye)

@@ -124,7 +124,7 @@ impl Pair {
     /// Alice calls Bob.
     pub(super) fn invite(&mut self, offer: &'static str) -> DialogId {
         let invite = OutgoingInvite {
-            flow: self.flow(End::Alice),
+            ways: self.flow(End::Alice).into(),
             target: "sip:bob@10.0.0.2".into(),
             from: "\"Alice\" <sip:alice@10.0.0.1>".into(),
             to: String::new(),
@@ -185,7 +185,7 @@ impl Pair {
             .rev()
             .find_map(|(_, event)| match event {
                 Event::Invited(invited) => Some((**invited).clone()),
-                Event::Dialog { .. } => None,
+                Event::Dialog { .. } | Event::Locate { .. } => None,
             })
             .expect("Bob was invited")
     }
@@ -196,7 +196,7 @@ impl Pair {
             .filter(|(end, _)| *end == of)
             .filter_map(|(_, event)| match event {
                 Event::Dialog { event, .. } => Some(event.clone()),
-                Event::Invited(_) => None,
+                Event::Invited(_) | Event::Locate { .. } => None,
             })
             .collect()
     }
