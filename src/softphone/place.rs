@@ -55,11 +55,12 @@ pub(super) async fn place(
     let identity = identity(&plan, &mut entropy);
     let wire = plan.keep.wire.then(|| phone.sip.subscribe());
     let invite = OutgoingInvite {
-        flow: Flow {
+        ways: Flow {
             transport: Transport::Udp,
             local: phone.local,
             remote,
-        },
+        }
+        .into(),
         target: plan.uri.clone(),
         from: format!("<sip:{}@{}>", plan.from_user, phone.local),
         to: String::new(),

@@ -4,3 +4,4 @@ mod agent;
 mod mutation;
 mod store;
 mod torture;
+mod torture_endpoint;

@@ -1,7 +1,7 @@
 //! RFC 4475 and RFC 5118, message by message: what the parser and the gate behind it make of each.
 //!
-//! What a whole user agent answers (405, 416, 420, 415, 481) is the endpoint's; here a message is either fit to be
-//! acted on, or refused with a status, or not readable at all, and that must agree with the manifest.
+//! What a whole user agent answers (405, 416, 420, 415, 481) is the endpoint's, in `torture_endpoint`; here a message is
+//! either fit to be acted on, or refused with a status, or not readable at all, and that must agree with the manifest.
 
 use baton_core::sip::message::{Fault, Message, Name, ParseError, Response, Uri, uri};
 use bytes::Bytes;
@@ -15,20 +15,27 @@ struct Manifest {
 }
 
 #[derive(Deserialize)]
-struct Case {
-    name: String,
+pub(crate) struct Case {
+    pub(crate) name: String,
     file: String,
     /// As it travels, when the archive's file does not.
     wire: Option<String>,
     bytes: usize,
     #[serde(default)]
     class: String,
-    method: Option<String>,
+    pub(crate) method: Option<String>,
     body_bytes: Option<usize>,
     content_length: Option<String>,
     top_via: Option<String>,
-    accept: Vec<String>,
-    fail: Vec<String>,
+    pub(crate) accept: Vec<String>,
+    pub(crate) fail: Vec<String>,
+}
+
+impl Case {
+    /// Content-Length as written, where the message has one.
+    pub(crate) fn content_length(&self) -> Option<&str> {
+        self.content_length.as_deref()
+    }
 }
 
 /// What becomes of a message before anyone acts on it.
@@ -71,7 +78,7 @@ fn data(name: &str) -> PathBuf {
 }
 
 /// Every message of a corpus with what is known of it.
-fn corpus(folder: &str) -> Vec<(Case, Bytes)> {
+pub(crate) fn corpus(folder: &str) -> Vec<(Case, Bytes)> {
     let text = std::fs::read(data(folder).join("manifest.json"))
         .expect("the manifest is in the repository");
     let manifest: Manifest = serde_json::from_slice(&text).expect("the manifest is JSON");

@@ -380,6 +380,8 @@ impl Task {
                     let _ = self.endpoint.command(now, dialog, answer);
                 }
             }
+            // Nobody is asked yet: requests go where the dialog came from.
+            Event::Locate { id, .. } => self.endpoint.handle_located(now, id, Vec::new()),
         }
     }
 

@@ -16,11 +16,12 @@ fn to(node: &Signalling, from: &Signalling) -> OutgoingInvite {
     let remote = node.handle.addresses()[0];
     let local = from.handle.addresses()[0];
     OutgoingInvite {
-        flow: Flow {
+        ways: Flow {
             transport: Transport::Udp,
             local,
             remote,
-        },
+        }
+        .into(),
         target: format!("sip:bot@{remote}"),
         from: format!("<sip:alice@{local}>"),
         to: String::new(),

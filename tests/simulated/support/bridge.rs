@@ -124,6 +124,8 @@ pub(crate) struct Bridge {
     pub(crate) endpoint: Endpoint,
     pub(crate) address: SocketAddr,
     pub(crate) store: Arc<Store>,
+    /// Where the names are that dialogs may hold, by URI.
+    pub(crate) zone: BTreeMap<String, Vec<SocketAddr>>,
     house: House,
     calls: BTreeMap<DialogId, Task>,
     entropy: Entropy,
@@ -136,6 +138,7 @@ impl Bridge {
             endpoint: Endpoint::new(house.sip.clone(), entropy.fork()),
             address,
             store: Arc::new(Store::new()),
+            zone: BTreeMap::new(),
             house,
             calls: BTreeMap::new(),
             entropy,
@@ -144,12 +147,16 @@ impl Bridge {
     }
 
     pub(crate) fn receives(&mut self, now: Instant, datagram: &Datagram) {
-        let flow = Flow {
+        let flow = self.flow(datagram.from);
+        self.endpoint.handle_datagram(now, flow, &datagram.payload);
+    }
+
+    fn flow(&self, remote: SocketAddr) -> Flow {
+        Flow {
             transport: Transport::Udp,
             local: self.address,
-            remote: datagram.from,
-        };
-        self.endpoint.handle_datagram(now, flow, &datagram.payload);
+            remote,
+        }
     }
 
     /// A packet for one of the legs.
@@ -172,6 +179,12 @@ impl Bridge {
                         if let Some(task) = self.calls.get_mut(&dialog) {
                             task.tell(now, &mut self.endpoint, Input::Sip(event));
                         }
+                    }
+                    Event::Locate { id, uri } => {
+                        let found = self.zone.get(&uri).cloned().unwrap_or_default();
+                        let ways = found.into_iter().map(|remote| self.flow(remote));
+                        let ways = ways.collect();
+                        self.endpoint.handle_located(now, id, ways);
                     }
                 }
             }

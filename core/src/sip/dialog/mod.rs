@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 use crate::sip::endpoint::{Flow, LocateId, Ways};
 use crate::sip::locate::Destination;
-use crate::sip::message::{Headers, Method, Name, NameAddr, Request, Response};
+use crate::sip::message::{Headers, Method, Name, NameAddr, ParseError, Request, Response};
 use crate::sip::transaction::TransactionId;
 
 /// One dialog, or the early state of what may become one.
@@ -88,9 +88,12 @@ impl Dialog {
         let headers = invite.headers();
         let from = headers.from().map_err(|_| NoDialog::Missing("From"))?;
         let to = headers.get(Name::To).ok_or(NoDialog::Missing("To"))?;
-        let target = headers
-            .contact()
-            .map_err(|_| NoDialog::Missing("Contact"))?;
+        let target = match headers.contact() {
+            Ok(contact) => contact.uri,
+            // RFC 2543 callers, known by their From without tag, may leave Contact out: From is where they are then.
+            Err(ParseError::Missing(_)) if from.tag().is_none() => from.uri,
+            Err(_) => return Err(NoDialog::Missing("Contact")),
+        };
         Ok(Self {
             call_id: headers
                 .call_id()
@@ -109,7 +112,7 @@ impl Dialog {
                 .values(Name::RecordRoute)
                 .map(str::to_owned)
                 .collect(),
-            remote_target: target.uri.to_owned(),
+            remote_target: target.to_owned(),
             contact,
             flow,
             is_uac: false,

@@ -91,8 +91,12 @@ pub struct Limits {
     /// Server transactions. New calls may fill three quarters of them, so that what belongs to running calls
     /// always finds room.
     pub transactions: usize,
-    /// Dialogs, those included that linger after their call.
+    /// Dialogs, those included that linger after their call. Calls that come in may fill three quarters of them, so
+    /// that a transfer which places a call of its own always finds room. Who places calls that are no transfers asks
+    /// the [`Gate`] himself first.
     pub dialogs: usize,
+    /// Calls of one source address that we answered and whose ACK has not come; 0: as many as there may be.
+    pub unacknowledged_per_source: usize,
     /// Commands held back in one dialog until its ACK, or until another offer is answered.
     pub pending_commands: usize,
     /// Retry-After of our 503s: at least this, at most twice this, so that peers do not come back together.
@@ -104,6 +108,7 @@ impl Default for Limits {
         Self {
             transactions: 40_000,
             dialogs: 10_000,
+            unacknowledged_per_source: 100,
             pending_commands: 8,
             retry_after: Duration::from_secs(5),
         }

@@ -1,7 +1,7 @@
 //! What every dialog works with: the transaction layer below it, the pen it writes with, the events it reports.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use super::author::{Author, Draft};
 use super::config::Limits;
 use super::connections::Connections;
 use super::event::{DialogEvent, DialogId, Event, Flow, Transport};
+use super::half_open::HalfOpen;
 use super::layer::{Origin, Purpose, TransactionLayer};
 use super::locating::Locating;
 use super::screen::Refusal;
@@ -28,6 +29,7 @@ pub(super) struct Core {
     pub(super) limits: Limits,
     pub(super) locating: Locating,
     pub(super) penalties: Penalties,
+    pub(super) half_open: HalfOpen,
 }
 
 /// A request that was checked and belongs to no transaction yet.
@@ -63,7 +65,13 @@ impl Core {
 
     /// Whether a new call's transaction fits.
     pub(super) fn has_room_for_call(&self) -> bool {
-        self.layer.servers() < self.limits.transactions / 4 * 3
+        self.layer.servers() < three_quarters(self.limits.transactions)
+    }
+
+    /// Whether this source leaves too many of our answers unacknowledged to be answered again.
+    pub(super) fn is_half_open(&self, source: IpAddr) -> bool {
+        let most = self.limits.unacknowledged_per_source;
+        most > 0 && self.half_open.of(source) >= most
     }
 
     /// Answers a request without remembering it: it gets the same answer each time it comes (§8.2.7).
@@ -366,6 +374,11 @@ impl Core {
 fn choose(now: Instant, ways: Ways, connections: &Connections, penalties: &Penalties) -> Ways {
     let ways = connections.prefer_open(ways);
     ways.put_last(|way| penalties.is_bad(now, way))
+}
+
+/// What new calls may fill of a table; the rest is for what belongs to running ones.
+pub(super) const fn three_quarters(limit: usize) -> usize {
+    limit - limit / 4
 }
 
 /// Where an answer goes (§18.2.2, RFC 3581 §4): the connection it came by; or the source address, at the port it came

@@ -25,6 +25,8 @@ mod counters;
 mod dialogs;
 pub mod event;
 mod failover;
+mod gate;
+mod half_open;
 mod layer;
 mod locating;
 mod receive;
@@ -46,6 +48,7 @@ pub use event::{
     Command, DialogEvent, DialogId, Event, Flow, Invited, LocateId, NotifyState, Transmit,
     Transport,
 };
+pub use gate::{Busy, Gate};
 pub use session::CommandError;
 pub use ways::Ways;
 
@@ -69,6 +72,7 @@ pub struct Endpoint {
     dialogs: Dialogs,
     trunks: Trunks,
     readiness: Readiness,
+    gate: Option<Box<dyn Gate>>,
 }
 
 /// A call to be placed.
@@ -123,16 +127,23 @@ impl Endpoint {
                 limits: config.limits,
                 locating: Locating::default(),
                 penalties: Penalties::default(),
+                half_open: half_open::HalfOpen::default(),
             },
             dialogs: Dialogs::default(),
             trunks: config.trunks,
             readiness: Readiness::Ready,
+            gate: None,
         }
     }
 
     /// Takes new calls, or answers them 503 from now on. Running calls are not touched.
     pub fn set_readiness(&mut self, readiness: Readiness) {
         self.readiness = readiness;
+    }
+
+    /// Asks this gate about each new call from now on; without one only [`Limits`] hold.
+    pub fn set_gate(&mut self, gate: Box<dyn Gate>) {
+        self.gate = Some(gate);
     }
 
     /// Who may call from now on.
@@ -301,10 +312,13 @@ impl Endpoint {
         act: impl FnOnce(&mut Session, &mut Core) -> T,
     ) -> Option<T> {
         let session = self.dialogs.get_mut(id)?;
+        let before = session.unacknowledged_source();
         let done = act(session, &mut self.core);
         if session.is_up() {
             self.core.locate_next_hop(id, &mut session.dialog);
         }
+        let after = session.unacknowledged_source();
+        self.core.half_open.moved(before, after);
         let deadline = session.deadline().filter(|_| !session.is_gone());
         self.core
             .layer

@@ -19,6 +19,8 @@ pub(super) enum Refusal {
     MediaType,
     /// 415 with Accept-Encoding.
     Encoding,
+    /// 406: the caller reads no answer that we can write.
+    NotAcceptable,
     /// 513: what an answer must copy would fill it.
     Bulk,
 }
@@ -31,6 +33,7 @@ impl Refusal {
             Self::UriScheme => 416,
             Self::Extension(_) => 420,
             Self::MediaType | Self::Encoding => 415,
+            Self::NotAcceptable => 406,
             Self::Bulk => 513,
         }
     }
@@ -39,7 +42,7 @@ impl Refusal {
     pub(super) fn explain<'r>(&self, response: ResponseBuilder<'r>) -> ResponseBuilder<'r> {
         match self {
             Self::MethodNotAllowed | Self::NotImplemented => response.header(Name::Allow, ALLOW),
-            Self::UriScheme | Self::Bulk => response,
+            Self::UriScheme | Self::NotAcceptable | Self::Bulk => response,
             Self::Extension(tags) => response.header(Name::Unsupported, tags.join(", ")),
             Self::MediaType => response.header(Name::Accept, SDP),
             Self::Encoding => response.header(Name::AcceptEncoding, "identity"),
@@ -99,7 +102,8 @@ pub(super) fn answerable(request: &Request) -> Result<(), Refusal> {
 pub(super) fn outside(request: &Request) -> Result<(), Refusal> {
     request_uri(request.uri())?;
     extensions(request)?;
-    content(request)
+    content(request)?;
+    acceptable(request)
 }
 
 /// §8.2.2.1: an address of a kind we can be. Any host is ours; a trunk may dial a bare number.
@@ -153,6 +157,25 @@ pub(super) fn content(request: &Request) -> Result<(), Refusal> {
         Ok(())
     } else {
         Err(Refusal::MediaType)
+    }
+}
+
+/// §20.1: an INVITE is answered with a session description, so its Accept, if it has one, must have room for that.
+fn acceptable(request: &Request) -> Result<(), Refusal> {
+    let headers = request.headers();
+    if *request.method() != Method::Invite || headers.get(Name::Accept).is_none() {
+        return Ok(());
+    }
+    let takes_sdp = headers.values(Name::Accept).any(|range| {
+        let range = range.split(';').next().unwrap_or(range).trim();
+        [SDP, "application/*", "*/*"]
+            .iter()
+            .any(|ours| range.eq_ignore_ascii_case(ours))
+    });
+    if takes_sdp {
+        Ok(())
+    } else {
+        Err(Refusal::NotAcceptable)
     }
 }
 

@@ -4,6 +4,7 @@ mod pair;
 mod raw;
 
 mod acknowledgement;
+mod admission;
 mod call;
 mod cancel;
 mod connections;

@@ -137,11 +137,30 @@ fn a_body_we_cannot_read_gets_415() {
 }
 
 #[test]
+fn a_caller_that_reads_no_sdp_gets_406() {
+    for accept in ["text/nobodyKnowsThis", "application/sdpx, text/*", ""] {
+        let (status, _) = refused(&invite("z9hG4bK1", &format!("Accept: {accept}")));
+        assert_eq!(status, 406, "{accept}");
+    }
+    for accept in [
+        "application/SDP;level=1",
+        "text/plain, application/*;q=0.1",
+        "*/*",
+        "text/plain\nAccept: application/sdp",
+    ] {
+        let mut raw = Raw::new();
+        let sent = raw.send(&invite("z9hG4bK1", &format!("Accept: {accept}")));
+        assert_eq!(statuses(&sent), [100], "{accept}");
+    }
+}
+
+#[test]
 fn a_caller_of_rfc_2543_is_served() {
     let mut raw = Raw::new();
     let old = invite("x", "")
         .replace(";branch=x", "")
-        .replace(";tag=far", "");
+        .replace(";tag=far", "")
+        .replace("Contact:", "X-Contact:");
     assert_eq!(statuses(&raw.send(&old)), [100]);
     let dialog = raw.invited().unwrap().dialog;
     assert_eq!(
