@@ -209,7 +209,11 @@ async fn a_peer_that_cannot_be_reached_refuses_the_call() {
     let alice = node(11);
     let mut invite = to(&alice, &alice);
     // An address family that no socket of ours can send to.
-    invite.flow.remote = "[2001:db8::1]:5060".parse().unwrap();
+    invite.ways = Flow {
+        remote: "[2001:db8::1]:5060".parse().unwrap(),
+        ..invite.ways.flow()
+    }
+    .into();
     let mut placed = alice.handle.invite(invite).await.unwrap();
     assert!(matches!(
         next(&mut placed.events).await,
