@@ -19,6 +19,7 @@ use crate::bridge::registry::Registry;
 use crate::config::{self, Config};
 use crate::http::{self, Readiness};
 use crate::ingress;
+use crate::net::dns::Dns;
 use crate::net::listen::{ListenError, Listener, Listening, listen};
 use crate::net::media_shard::Shards;
 use crate::net::ports::{PortRange, RtpPorts};
@@ -183,14 +184,15 @@ pub(super) fn refuse_what_cannot_work(config: &Config) -> Result<(), StartError>
 
 fn signalling(
     config: &Config,
-    entropy: Entropy,
+    mut entropy: Entropy,
     sockets: Vec<Listener>,
     streams: streams::Config,
 ) -> Result<Signalling, StartError> {
     let listening: std::io::Result<Vec<Listening>> =
         sockets.iter().map(Listener::listening).collect();
     let listening = listening.map_err(|why| system("the SIP addresses", why))?;
-    sip_task::start(config.endpoint(&listening), entropy, sockets, streams)
+    let dns = Dns::new(&config.nameservers(), entropy.fork());
+    sip_task::start(config.endpoint(&listening), entropy, sockets, streams, dns)
         .map_err(|why| system("signalling", why))
 }
 

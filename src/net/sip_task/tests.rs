@@ -18,7 +18,11 @@ fn node_over(transport: Transport, seed: u64, streams: streams::Config) -> Signa
     };
     let socket = super::super::listen::listen(wanted, "[sip] listen").unwrap();
     let entropy = Entropy::from_number(seed);
-    start(Config::default(), entropy, vec![socket], streams).unwrap()
+    let dns = Dns::new(
+        &["127.0.0.1:1".parse().unwrap()],
+        Entropy::from_number(seed),
+    );
+    start(Config::default(), entropy, vec![socket], streams, dns).unwrap()
 }
 
 fn to(node: &Signalling, from: &Signalling) -> OutgoingInvite {
