@@ -193,7 +193,7 @@ impl Phone {
             trunks: Trunks::new(vec![anyone]),
             ..endpoint::Config::default()
         };
-        let signalling = sip_task::start(endpoint, entropy.fork(), listeners, streams, dns)?;
+        let signalling = sip_task::start(endpoint, entropy.fork(), listeners, streams, dns, None)?;
         let bound = signalling.handle.address(Transport::Udp);
         let shards = Shards::start(media_threads)?;
         Ok(Self {

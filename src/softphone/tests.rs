@@ -47,6 +47,7 @@ impl Bot {
             vec![socket],
             streams,
             crate::net::dns::Dns::new(&[], Entropy::from_number(seed)),
+            None,
         )
         .unwrap();
         let address = signalling.handle.addresses()[0].address;

@@ -39,6 +39,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
+use super::admission::{Admission, Place};
 use super::dns::Dns;
 use super::listen::{Listener, Listening};
 use super::streams::{self, Streams};
@@ -60,6 +61,8 @@ const TAP_QUEUE: usize = 1024;
 const DATAGRAM: usize = 65_536;
 /// Datagrams, or commands, taken in one wake before the others have their turn.
 const TURN: usize = 64;
+/// Between two looks whether all requests have been answered.
+const SETTLE: Duration = Duration::from_millis(10);
 /// When no timer runs.
 const IDLE: Duration = Duration::from_hours(1);
 
@@ -70,6 +73,8 @@ pub struct Arrived {
     pub invited: Box<Invited>,
     /// What happens in its dialog. Dropping it hangs up.
     pub events: mpsc::Receiver<DialogEvent>,
+    /// Its place on this node, where there is admission: held as long as anything of the call is left.
+    pub place: Option<Place>,
 }
 
 /// A call we place.
@@ -112,6 +117,7 @@ enum Request {
     Readiness(Readiness),
     Trunks(Trunks),
     Counters(oneshot::Sender<Counters>),
+    Unanswered(oneshot::Sender<usize>),
     Streams(oneshot::Sender<streams::Counters>),
     Tls(Tls),
     Name {
@@ -137,6 +143,7 @@ impl std::fmt::Debug for Request {
             Self::Readiness(_) => "Readiness",
             Self::Trunks(_) => "Trunks",
             Self::Counters(_) => "Counters",
+            Self::Unanswered(_) => "Unanswered",
             Self::Streams(_) => "Streams",
             Self::Tls(_) => "Tls",
             Self::Name { .. } => "Name",
@@ -195,6 +202,18 @@ impl SipHandle {
         let (reply, counters) = oneshot::channel();
         self.ask(Request::Counters(reply)).await?;
         counters.await.map_err(|_| SipError::Stopped)
+    }
+
+    /// Waits until every request we sent has been answered, or given up by its transaction.
+    pub async fn settled(&self) {
+        loop {
+            let (reply, unanswered) = oneshot::channel();
+            let asked = self.ask(Request::Unanswered(reply)).await;
+            if asked.is_err() || unanswered.await.is_ok_and(|count| count == 0) {
+                return;
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
     }
 
     /// What has become of stream connections.
@@ -280,6 +299,7 @@ pub struct Signalling {
 /// * `config`: its list of what is listened on is filled in here.
 /// * `listeners`: see [`super::listen::listen`]; each sends what the core wants sent from its address.
 /// * `dns`: who knows where names are.
+/// * `admission`: asked about each new call; `None`: only the endpoint's own limits hold.
 ///
 /// # Errors
 /// When a socket cannot be served by the runtime.
@@ -289,6 +309,7 @@ pub fn start(
     listeners: Vec<Listener>,
     streams: streams::Config,
     dns: Dns,
+    admission: Option<Admission>,
 ) -> io::Result<Signalling> {
     let (mut bound, mut streaming, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
     for listener in listeners {
@@ -317,8 +338,13 @@ pub fn start(
         addresses,
         locator: locator.clone(),
     };
+    let mut endpoint = Endpoint::new(config, entropy);
+    if let Some(gate) = admission.clone() {
+        endpoint.set_gate(Box::new(gate));
+    }
     let task = Task {
-        endpoint: Endpoint::new(config, entropy),
+        endpoint,
+        admission,
         sockets: bound,
         streams: Streams::start(streams, streaming)?,
         requests: request_queue,
@@ -343,6 +369,7 @@ struct Bound {
 
 struct Task {
     endpoint: Endpoint,
+    admission: Option<Admission>,
     sockets: Vec<Bound>,
     streams: Streams,
     requests: mpsc::Receiver<Request>,
@@ -467,6 +494,9 @@ impl Task {
             Request::Counters(reply) => {
                 let _ = reply.send(self.endpoint.counters());
             }
+            Request::Unanswered(reply) => {
+                let _ = reply.send(self.endpoint.unanswered());
+            }
             Request::Streams(reply) => {
                 let _ = reply.send(self.streams.counters());
             }
@@ -563,7 +593,13 @@ impl Task {
     fn arrive(&mut self, now: Instant, invited: Box<Invited>) {
         let dialog = invited.dialog;
         let events = self.routes.open(now, dialog);
-        if self.ingress.try_send(Arrived { invited, events }).is_ok() {
+        let source = invited.flow.remote.ip();
+        let arrived = Arrived {
+            invited,
+            events,
+            place: self.admission.as_ref().map(|gate| gate.place(source)),
+        };
+        if self.ingress.try_send(arrived).is_ok() {
             return;
         }
         self.routes.close(dialog);

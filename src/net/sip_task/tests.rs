@@ -22,7 +22,7 @@ fn node_over(transport: Transport, seed: u64, streams: streams::Config) -> Signa
         &["127.0.0.1:1".parse().unwrap()],
         Entropy::from_number(seed),
     );
-    start(Config::default(), entropy, vec![socket], streams, dns).unwrap()
+    start(Config::default(), entropy, vec![socket], streams, dns, None).unwrap()
 }
 
 fn to(node: &Signalling, from: &Signalling) -> OutgoingInvite {
@@ -82,6 +82,7 @@ async fn a_call_is_placed_answered_referred_and_ended() {
     let Arrived {
         invited,
         mut events,
+        place: _,
     } = arrival(&mut bot).await;
     assert_eq!(
         (invited.called.as_str(), invited.caller.as_str()),
