@@ -9,6 +9,7 @@ mod agents;
 mod bad_input;
 mod broken_task;
 mod crash;
+mod dns;
 mod drain;
 mod flood;
 mod program;

@@ -125,7 +125,7 @@ fn large_invite() -> (Raw, Vec<Transmit>) {
         ..Config::default()
     });
     let invite = OutgoingInvite {
-        flow: raw.flow,
+        ways: raw.flow.into(),
         target: "sip:bot@10.0.0.1".into(),
         from: "<sip:alice@10.0.0.2>".into(),
         to: String::new(),
