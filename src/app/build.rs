@@ -21,10 +21,12 @@ use crate::config::{self, Config};
 use crate::http::{self, Readiness};
 use crate::ingress;
 use crate::net::admission::Admission;
+use crate::net::listen::{ListenError, Listener, Listening, listen};
 use crate::net::media_shard::Shards;
 use crate::net::ports::{PortRange, RtpPorts};
-use crate::net::sip_task;
-use crate::net::udp;
+use crate::net::sip_task::{self, Signalling};
+use crate::net::streams;
+use crate::net::tls::TlsError;
 use crate::observe::metrics::Metrics;
 use crate::store::embedded::Embedded;
 
@@ -37,7 +39,10 @@ pub enum StartError {
     Store(#[from] crate::store::embedded::OpenError),
     /// A SIP address is taken or not ours.
     #[error(transparent)]
-    Listen(#[from] udp::ListenError),
+    Listen(#[from] ListenError),
+    /// A certificate or key that TLS cannot be made of.
+    #[error("[sip] tls: {0}")]
+    Tls(#[from] TlsError),
     /// The HTTP address is taken or not ours.
     #[error(
         "cannot listen on tcp:{address} ([http] listen): {why}; stop the other program or choose another address"
@@ -81,11 +86,12 @@ impl Node {
         let mut entropy = entropy()?;
         let store = Arc::new(open_embedded(config)?);
         let recorder = recorder(config)?;
+        let streams = config.streams()?;
         let sockets: Vec<_> = config
             .sip
             .listen
             .iter()
-            .map(|listen| udp::listen(listen.0, "[sip] listen"))
+            .map(|wanted| listen(wanted.0, "[sip] listen"))
             .collect::<Result<_, _>>()?;
         let listener = http_listener(config.http.listen).await?;
         let http = listener
@@ -94,8 +100,7 @@ impl Node {
         let ingress = config.ingress();
         let admission = Admission::new(ingress.limits, entropy.fork());
         let gate = Some(admission.clone());
-        let signalling = sip_task::start(config.endpoint(), entropy.fork(), sockets, gate)
-            .map_err(|why| system("signalling", why))?;
+        let signalling = signalling(config, entropy.fork(), sockets, streams, gate)?;
         let sip = signalling.handle.clone();
         let shards = Shards::<Leg>::start(cores()).map_err(|why| system("media threads", why))?;
         let registry = Arc::new(Registry::default());
@@ -180,6 +185,20 @@ pub(super) fn refuse_what_cannot_work(config: &Config) -> Result<(), StartError>
     }
 }
 
+fn signalling(
+    config: &Config,
+    entropy: Entropy,
+    sockets: Vec<Listener>,
+    streams: streams::Config,
+    gate: Option<Admission>,
+) -> Result<Signalling, StartError> {
+    let listening: std::io::Result<Vec<Listening>> =
+        sockets.iter().map(Listener::listening).collect();
+    let listening = listening.map_err(|why| system("the SIP addresses", why))?;
+    sip_task::start(config.endpoint(&listening), entropy, sockets, streams, gate)
+        .map_err(|why| system("signalling", why))
+}
+
 fn entropy() -> Result<Entropy, StartError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|why| system("randomness", why))?;
@@ -211,7 +230,11 @@ async fn http_listener(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 fn rtp_ports(config: &Config, entropy: &mut Entropy) -> RtpPorts {
-    let first = config.sip.listen.first().map(|listen| listen.0.ip());
+    let first = config
+        .sip
+        .listen
+        .first()
+        .map(|listen| listen.0.address.ip());
     let ip = first.unwrap_or_else(|| std::net::Ipv4Addr::UNSPECIFIED.into());
     let range = config.media.rtp_ports;
     RtpPorts::new(ip, PortRange::new(range.first, range.last), entropy.fork())
@@ -256,6 +279,9 @@ async fn sample(metrics: Arc<Metrics>, bridge: Weak<Bridge>, admission: Admissio
         drop(bridge);
         if let Ok(counters) = sip.counters().await {
             metrics.sample_sip(&counters);
+        }
+        if let Ok(counters) = sip.stream_counters().await {
+            metrics.sample_streams(&counters);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::bridge::registry::Registry;
 use crate::config::{Config, StoreUrl};
 use crate::ingress;
 use crate::net::admission::Admission;
+use crate::net::listen::Listening;
 use crate::net::sip_task::SipHandle;
 use crate::store::embedded::Embedded;
 
@@ -39,7 +40,7 @@ pub struct Node {
 
 impl Node {
     /// Where SIP is listened for.
-    pub fn sip(&self) -> &[SocketAddr] {
+    pub fn sip(&self) -> &[Listening] {
         self.sip.addresses()
     }
 
@@ -91,14 +92,19 @@ impl Node {
         format!("embedded:{}", dir.display())
     }
 
-    /// Routes, agents, handoffs, limits and trunks for the calls from here on. Addresses, ports and the store stay.
+    /// Routes, agents, handoffs, limits, trunks and certificates for the calls from here on. Addresses, ports and the
+    /// store stay, and open connections keep the certificate they were opened with.
     ///
     /// # Errors
-    /// [`StartError::Setting`]: a node would not start with it, and so this one keeps what it has.
+    /// A node would not start with it, and so this one keeps what it has.
     pub async fn reload(&self, config: Config) -> Result<(), StartError> {
         super::build::refuse_what_cannot_work(&config)?;
+        let streams = config.streams()?;
         // Signalling that has stopped needs no trunks.
         let _ = self.sip.set_trunks(config.trunk_table()).await;
+        if let Some(tls) = streams.tls {
+            let _ = self.sip.set_tls(tls).await;
+        }
         let ingress = config.ingress();
         self.admission.set_config(ingress.limits);
         self.ingress.set(ingress);

@@ -23,6 +23,7 @@ use baton_core::handoff::read_key;
 use baton_core::history::{EndKind, HandoffState, Session};
 use baton_core::media::g711::{self, Codec};
 use baton_core::media::wav;
+use baton_core::sip::endpoint::Transport;
 use baton_core::sip::message::NameAddr;
 use baton_core::vocab::Entropy;
 use console::style;
@@ -32,6 +33,7 @@ use super::session_view;
 use crate::app::Node;
 use crate::bridge::registry::Change;
 use crate::config::{self, Config};
+use crate::net::listen::Listening;
 use crate::softphone::{
     Action, CallPlan, CallReport, Keep, OnRefer, Phone, PhoneConfig, Timed, audio_file,
 };
@@ -70,9 +72,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let data = args.dir.join(OURS);
     prepare(&args.dir, &data).with_context(|| format!("preparing {}", args.dir.display()))?;
     let node = Node::start(&configuration(&data)).await?;
-    let sip = *node.sip().first().context("the bridge listens nowhere")?;
+    let first = node.sip().first().context("the bridge listens nowhere")?;
+    let sip = first.address;
     println!("\n{}", style("baton demo").bold());
-    println!("  bridge   udp:{sip}, console http://{}/", node.http());
+    println!("  bridge   {first}, console http://{}/", node.http());
     println!("  caller   \"Hello. I would like to change the delivery address of my order.\"\n");
 
     let report = call(&node, sip).await?;
@@ -117,7 +120,10 @@ fn prepare(dir: &Path, data: &Path) -> std::io::Result<()> {
 fn configuration(data: &Path) -> Config {
     let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let mut config = Config::default();
-    config.sip.listen = vec![config::Listen(loopback)];
+    config.sip.listen = vec![config::Listen(Listening {
+        transport: Transport::Udp,
+        address: loopback,
+    })];
     config.media.rtp_ports = config::PortRange { first: 0, last: 0 };
     config.media.recording = config::Recording::On;
     config.media.recording_dir = data.join("recordings");

@@ -49,7 +49,7 @@ fn banner(node: &app::Node, config: &str) -> String {
     lines.extend(
         node.sip()
             .iter()
-            .map(|address| format!("  sip      udp:{address}")),
+            .map(|listening| format!("  sip      {listening}")),
     );
     lines.push(format!("  http     http://{}/", node.http()));
     lines.push(format!("  agent    {}", node.describe_agent()));

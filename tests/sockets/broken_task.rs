@@ -11,9 +11,10 @@ use baton::bridge::{Bridge, CallObserver};
 use baton::config::Config;
 use baton::ingress;
 use baton::net::admission::Admission;
+use baton::net::listen::{Listening, listen};
 use baton::net::media_shard::Shards;
 use baton::net::ports::RtpPorts;
-use baton::net::{sip_task, udp};
+use baton::net::{sip_task, streams};
 use baton::softphone::{CallPlan, Keep, LiveCall, Outcome};
 use baton_core::admission::{self, Lifecycle};
 use baton_core::call::Final;
@@ -22,6 +23,7 @@ use baton_core::history::{
     Memory, Session,
 };
 use baton_core::leg::Leg;
+use baton_core::sip::endpoint::Transport;
 use baton_core::vocab::{Entropy, HandoffKey};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -98,10 +100,15 @@ fn house(at_answer: bool) -> House {
         ..admission::Config::default()
     };
     let admission = Admission::new(limits, entropy.fork());
-    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let socket = udp::listen(any_port, "[sip] listen").expect("a free port");
+    let any_port = Listening {
+        transport: Transport::Udp,
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+    };
+    let socket = listen(any_port, "[sip] listen").expect("a free port");
+    let endpoint = config.endpoint(&[socket.listening().expect("it is bound")]);
     let gate = Some(admission.clone());
-    let signalling = sip_task::start(config.endpoint(), entropy.fork(), vec![socket], gate)
+    let streams = streams::Config::default();
+    let signalling = sip_task::start(endpoint, entropy.fork(), vec![socket], streams, gate)
         .expect("within a runtime");
     let bomb = Arc::new(Bomb {
         store: Memory::default(),
@@ -131,7 +138,7 @@ fn house(at_answer: bool) -> House {
         signalling.arrivals,
     ));
     House {
-        address: signalling.handle.addresses()[0],
+        address: signalling.handle.addresses()[0].address,
         bomb,
         registry,
         admission,
