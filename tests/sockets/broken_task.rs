@@ -100,16 +100,21 @@ fn house(at_answer: bool) -> House {
         ..admission::Config::default()
     };
     let admission = Admission::new(limits, entropy.fork());
-    let any_port = Listening {
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let wanted = Listening {
         transport: Transport::Udp,
-        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        address: any_port,
     };
-    let socket = listen(any_port, "[sip] listen").expect("a free port");
-    let endpoint = config.endpoint(&[socket.listening().expect("it is bound")]);
-    let gate = Some(admission.clone());
-    let streams = streams::Config::default();
-    let signalling = sip_task::start(endpoint, entropy.fork(), vec![socket], streams, gate)
-        .expect("within a runtime");
+    let socket = listen(wanted, "[sip] listen").expect("a free port");
+    let listening = socket.listening().expect("a bound socket");
+    let signalling = sip_task::start(
+        config.endpoint(&[listening]),
+        entropy.fork(),
+        vec![socket],
+        streams::Config::default(),
+        Some(admission.clone()),
+    )
+    .expect("within a runtime");
     let bomb = Arc::new(Bomb {
         store: Memory::default(),
         at_answer,
