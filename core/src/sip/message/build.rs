@@ -10,6 +10,7 @@ use super::status::reason_phrase;
 use super::via::Via;
 use super::{Request, Response};
 use bytes::Bytes;
+use bytestring::ByteString;
 use std::net::SocketAddr;
 
 /// Why a message cannot be written: always a mistake or an attack on our side of the wire.
@@ -152,7 +153,7 @@ impl Lines {
         }
         let wire = Bytes::from(wire);
         let headers = Headers {
-            text: text_of(&wire, head),
+            text: text_of(wire.slice(..head)),
             wire: wire.clone(),
             fields: self.fields,
         };
@@ -161,11 +162,9 @@ impl Lines {
 }
 
 /// Copied lines may hold octets that are no UTF-8; they are shown as `_`, as when they were parsed.
-fn text_of(wire: &Bytes, head: usize) -> Bytes {
-    if std::str::from_utf8(&wire[..head]).is_ok() {
-        return wire.clone();
-    }
-    Bytes::from(super::parse::shown(&wire[..head]))
+fn text_of(head: Bytes) -> ByteString {
+    ByteString::try_from(head.clone())
+        .unwrap_or_else(|_| ByteString::from(super::parse::shown(&head)))
 }
 
 impl Field {

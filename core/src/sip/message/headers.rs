@@ -9,6 +9,7 @@ use super::name_addr::NameAddr;
 use super::params::Params;
 use super::via::Via;
 use bytes::Bytes;
+use bytestring::ByteString;
 use std::fmt;
 
 /// A stretch of a message, in octets from its start. A message is at most 64 KiB, so `u32` is plenty.
@@ -43,13 +44,13 @@ pub(super) struct Field {
 
 /// The header fields, in order.
 ///
-/// `wire` is the message as received, or as it will be sent; only folds are replaced by spaces. `text` is the
-/// same octets as valid UTF-8: it *is* `wire` (no copy) unless the header holds octets that are no UTF-8, each of
+/// `wire` is the message as received, or as it will be sent; only folds are replaced by spaces. `text` is its octets up
+/// to the body as valid UTF-8: it *is* part of `wire` (no copy) unless there are octets that are no UTF-8, each of
 /// which is shown as `_`. Spans fit both. Reading uses `text`; copying into a response uses `wire`.
 #[derive(Clone)]
 pub struct Headers {
     pub(super) wire: Bytes,
-    pub(super) text: Bytes,
+    pub(super) text: ByteString,
     pub(super) fields: Vec<Field>,
 }
 
@@ -103,7 +104,7 @@ impl Headers {
                 .fields
                 .iter()
                 .filter(|field| field.known.is_none())
-                .find(|field| self.shown(field.name).eq_ignore_ascii_case(name.as_bytes()))
+                .find(|field| self.text(field.name).eq_ignore_ascii_case(name))
                 .map(|field| self.text(field.value)),
         }
     }
@@ -229,13 +230,8 @@ impl Headers {
         Ok(Some(number))
     }
 
-    /// What a span shows. It was valid UTF-8 when the span was made.
+    /// What a span shows.
     pub(super) fn text(&self, span: Span) -> &str {
-        std::str::from_utf8(self.shown(span)).unwrap_or_default()
-    }
-
-    /// [`Headers::text`] without making sure of it once more.
-    fn shown(&self, span: Span) -> &[u8] {
         self.text.get(span.range()).unwrap_or_default()
     }
 
