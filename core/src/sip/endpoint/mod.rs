@@ -310,6 +310,11 @@ impl Endpoint {
         self.dialogs.len()
     }
 
+    /// Whether a dialog's requests go by this flow; looks at every dialog.
+    pub fn has_dialog_on(&self, flow: &Flow) -> bool {
+        self.dialogs.any_on(flow)
+    }
+
     /// Transactions alive, server and client.
     pub fn transactions(&self) -> usize {
         self.core.layer.servers() + self.core.layer.clients()
