@@ -92,6 +92,12 @@ impl Limits {
             .min(u64::from(config.max_calls_per_second) * SECOND);
     }
 
+    /// Whether there are as many calls as may be, and when to ask again. A rate or a source that is over its limit
+    /// does not make the node full: the next call may still be taken.
+    pub fn full(&mut self) -> Option<Duration> {
+        (self.calls >= self.config.max_calls).then(|| self.retry_after())
+    }
+
     /// A call wants in.
     pub fn admit(&mut self, now: Instant, source: IpAddr) -> Verdict {
         self.refill(now);
@@ -111,8 +117,13 @@ impl Limits {
             return Verdict::Admit;
         }
         Verdict::Busy {
-            retry_after: Duration::from_secs(5 + self.entropy.below(26)),
+            retry_after: self.retry_after(),
         }
+    }
+
+    /// 5 to 30 s.
+    fn retry_after(&mut self) -> Duration {
+        Duration::from_secs(5 + self.entropy.below(26))
     }
 
     /// An admitted call of this source is over.
@@ -178,6 +189,41 @@ mod tests {
         limits.release(source(1));
         assert_eq!(limits.admit(now, source(2)), Verdict::Admit);
         assert_eq!(limits.counters().over_calls, 1);
+    }
+
+    #[test]
+    fn the_refused_come_back_spread_over_half_a_minute() {
+        let (mut limits, now) = limits(Config {
+            max_calls: 0,
+            ..Config::default()
+        });
+        let mut seconds = std::collections::BTreeSet::new();
+        for _ in 0..1000 {
+            let Verdict::Busy { retry_after } = limits.admit(now, source(1)) else {
+                panic!("a call was taken");
+            };
+            seconds.insert(retry_after.as_secs());
+        }
+        assert_eq!(seconds, (5..=30).collect());
+    }
+
+    #[test]
+    fn a_node_is_full_when_nobody_would_be_taken_and_not_for_one_source_or_one_burst() {
+        let (mut limits, now) = limits(Config {
+            max_calls: 2,
+            max_calls_per_second: 1,
+            max_calls_per_source: 1,
+        });
+        assert_eq!(limits.full(), None);
+        assert_eq!(limits.admit(now, source(1)), Verdict::Admit);
+        assert_ne!(limits.admit(now, source(1)), Verdict::Admit);
+        assert_ne!(limits.admit(now, source(2)), Verdict::Admit);
+        assert_eq!(limits.full(), None);
+        let later = now + Duration::from_secs(1);
+        assert_eq!(limits.admit(later, source(2)), Verdict::Admit);
+        assert!(limits.full().is_some());
+        limits.release(source(2));
+        assert_eq!(limits.full(), None);
     }
 
     #[test]

@@ -373,8 +373,15 @@ impl Uplink {
     fn fill(&mut self, now: Instant) -> Option<()> {
         match self.buffer.poll(now)? {
             Playout::Audio(payload) => self.assembly.hear(payload, &mut self.concealer),
-            Playout::Lost(samples) => {
+            Playout::Lost {
+                samples,
+                whole,
+                after,
+            } => {
                 self.counts.lost_samples += samples as u64;
+                if let Some(after) = after.filter(|_| !self.concealer.is_concealing()) {
+                    self.assembly.bridge(whole, after, &mut self.concealer);
+                }
                 self.assembly.conceal(samples, &mut self.concealer);
             }
             Playout::Silence(samples) => {

@@ -3,6 +3,7 @@
 
 pub mod dialog;
 pub mod endpoint;
+pub mod locate;
 pub mod message;
 pub mod transaction;
 pub mod trunk;

@@ -58,8 +58,15 @@ impl Default for Config {
 pub enum Playout<'a> {
     /// A packet's payload.
     Audio(&'a [u8]),
-    /// So many samples never came: conceal them. At most a frame at a time.
-    Lost(usize),
+    /// Samples that never came: conceal them. At most a frame at a time.
+    Lost {
+        /// So many.
+        samples: usize,
+        /// Samples lost from here to the end of the hole, these included.
+        whole: usize,
+        /// The payload behind the hole, when it is audio and nothing else lies between.
+        after: Option<&'a [u8]>,
+    },
     /// So many samples were never sent, or nothing comes: comfort noise. At most a frame at a time.
     Silence(usize),
     /// The far end describes its background noise, in -dBov (RFC 3389); takes no time itself.
@@ -112,6 +119,12 @@ pub struct Buffer {
 struct Gap {
     lost: u64,
     silent: u64,
+}
+
+impl Gap {
+    const fn is_open(&self) -> bool {
+        self.lost > 0 || self.silent > 0
+    }
 }
 
 /// The wall clock against what left.
@@ -191,8 +204,8 @@ impl Buffer {
     pub fn poll(&mut self, now: Instant) -> Option<Playout<'_>> {
         self.clock?;
         loop {
-            if let Some(made_up) = self.take_gap() {
-                return Some(made_up);
+            if self.gap.is_open() {
+                return Some(self.take_gap());
             }
             let next = self.next.unwrap_or_default();
             if self.store.holds(next) {
@@ -291,24 +304,29 @@ impl Buffer {
         Some(Playout::Silence(WIRE_FRAME))
     }
 
-    fn take_gap(&mut self) -> Option<Playout<'static>> {
-        let (left, lost) = if self.gap.lost > 0 {
-            (&mut self.gap.lost, true)
-        } else if self.gap.silent > 0 {
-            (&mut self.gap.silent, false)
+    /// A piece of the open gap.
+    fn take_gap(&mut self) -> Playout<'_> {
+        let (whole, silent) = (self.gap.lost, self.gap.silent);
+        let left = if whole > 0 {
+            &mut self.gap.lost
         } else {
-            return None;
+            &mut self.gap.silent
         };
         let samples = usize::try_from(*left).map_or(WIRE_FRAME, |left| left.min(WIRE_FRAME));
         *left -= samples as u64;
         if let Some(clock) = &mut self.clock {
             clock.position += samples as u64;
         }
-        Some(if lost {
-            Playout::Lost(samples)
-        } else {
-            Playout::Silence(samples)
-        })
+        if whole == 0 {
+            return Playout::Silence(samples);
+        }
+        let next = self.next.filter(|_| silent == 0);
+        let after = next.and_then(|next| self.store.payload(next));
+        Playout::Lost {
+            samples,
+            whole: usize::try_from(whole).unwrap_or(usize::MAX),
+            after: after.filter(|payload| !payload.is_empty()),
+        }
     }
 
     /// Compares the packet in front with the timeline; `true` when something has to be made up before it.

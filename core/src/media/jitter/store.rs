@@ -146,6 +146,12 @@ impl Store {
         self.slots[index(sequence)].discontinuity = false;
     }
 
+    /// What a packet holds.
+    pub(super) fn payload(&self, sequence: u64) -> Option<&[u8]> {
+        self.holds(sequence)
+            .then(|| &*self.slots[index(sequence)].payload)
+    }
+
     /// Frees a slot; its payload stays readable until the slot is used again.
     pub(super) fn take(&mut self, sequence: u64) -> Option<&[u8]> {
         if !self.holds(sequence) {

@@ -33,7 +33,7 @@ impl Line {
         while let Some(playout) = self.buffer.poll(now) {
             let text = match playout {
                 Playout::Audio(payload) => char::from(payload[0]),
-                Playout::Lost(_) => '-',
+                Playout::Lost { .. } => '-',
                 Playout::Silence(_) => '~',
                 Playout::Noise(_) => 'n',
             };

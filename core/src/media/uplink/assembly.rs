@@ -71,6 +71,15 @@ impl Assembly {
         origins[..merged].fill(Origin::Merged);
     }
 
+    /// A hole of `whole` samples opens, and the payload behind it is known.
+    pub(super) fn bridge(&self, whole: usize, after: &[u8], concealer: &mut Concealer) {
+        let mut samples = [0; MAX_PAYLOAD];
+        let after = &after[..after.len().min(MAX_PAYLOAD)];
+        let samples = &mut samples[..after.len()];
+        g711::decode_into(self.codec, after, samples);
+        concealer.bridge(whole, samples);
+    }
+
     /// So many samples made up, at most a frame.
     pub(super) fn conceal(&mut self, samples: usize, concealer: &mut Concealer) {
         let place = self.place(samples);

@@ -173,6 +173,12 @@ impl Dialog {
         }
     }
 
+    /// Our INVITE was answered by this way, and had this Contact there.
+    pub fn handle_way(&mut self, flow: Flow, contact: &str) {
+        self.flow = flow;
+        contact.clone_into(&mut self.contact);
+    }
+
     /// Takes note of a request's CSeq (§12.2.2).
     ///
     /// * returns `false` when it is out of order and must be answered 500. A BYE may repeat a number: ending a

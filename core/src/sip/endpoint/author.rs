@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::config::Advertised;
+use super::connections::Connections;
 use super::event::{Flow, Transport};
 use super::ways::Ways;
 use crate::sip::dialog::Dialog;
@@ -108,6 +109,11 @@ impl Author {
         Duration::from_millis(10 * steps)
     }
 
+    /// Whether peers can reach us so.
+    pub(super) fn listens_on(&self, transport: Transport) -> bool {
+        self.advertised.listens_on(transport)
+    }
+
     /// Our Contact value on a flow, with the user part the peer knows us by.
     pub(super) fn contact(&self, flow: &Flow, user: Option<&str>) -> String {
         let sent_by = self.advertised.sent_by(flow);
@@ -134,10 +140,15 @@ impl Author {
     }
 
     /// A request in a dialog, with the next `CSeq` (§12.2.1.1).
-    pub(super) fn in_dialog(&mut self, dialog: &mut Dialog, method: &Method) -> Draft {
+    pub(super) fn in_dialog(
+        &mut self,
+        dialog: &mut Dialog,
+        method: &Method,
+        connections: &Connections,
+    ) -> Draft {
         let cseq = dialog.next_cseq();
         let contact = dialog.contact().to_owned();
-        let mut draft = self.draft(dialog, method, cseq);
+        let mut draft = self.draft(dialog, method, cseq, connections);
         draft.builder = draft
             .builder
             .header(Name::Contact, contact)
@@ -146,13 +157,20 @@ impl Author {
     }
 
     /// The ACK of a 2xx: a request of its own, with the INVITE's number (§13.2.2.4).
-    pub(super) fn ack(&mut self, dialog: &Dialog, cseq: u32) -> Draft {
-        self.draft(dialog, &Method::Ack, cseq)
+    pub(super) fn ack(&mut self, dialog: &Dialog, cseq: u32, connections: &Connections) -> Draft {
+        self.draft(dialog, &Method::Ack, cseq, connections)
     }
 
-    fn draft(&mut self, dialog: &Dialog, method: &Method, cseq: u32) -> Draft {
+    fn draft(
+        &mut self,
+        dialog: &Dialog,
+        method: &Method,
+        cseq: u32,
+        connections: &Connections,
+    ) -> Draft {
         let path = dialog.path();
-        let (via, branch) = self.via(&path.ways.flow());
+        let ways = connections.prefer_open(path.ways);
+        let (via, branch) = self.via(&ways.flow());
         let mut builder =
             Request::builder(method.clone(), &path.request_uri).header(Name::Via, via);
         for route in &path.routes {
@@ -168,13 +186,18 @@ impl Author {
             builder,
             branch,
             cseq,
-            ways: path.ways,
+            ways,
         }
     }
 
     /// An INVITE that starts a call; its dialog is not one yet, but knows the same things.
-    pub(super) fn invite(&mut self, dialog: &mut Dialog, flow: Flow) -> Draft {
-        let mut draft = self.in_dialog(dialog, &Method::Invite);
+    pub(super) fn invite(
+        &mut self,
+        dialog: &mut Dialog,
+        flow: Flow,
+        connections: &Connections,
+    ) -> Draft {
+        let mut draft = self.in_dialog(dialog, &Method::Invite, connections);
         draft.ways = flow.into();
         draft.builder = draft.builder.header(Name::Allow, ALLOW);
         draft

@@ -1,5 +1,6 @@
 //! What the endpoint is told once: who it is, whom it knows, how much it carries.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::event::{Flow, Transport};
@@ -42,6 +43,9 @@ pub struct Advertised {
     pub tcp: Option<String>,
     /// For encrypted streams; peers that check certificates want a name here.
     pub tls: Option<String>,
+    /// What is listened on, each with its port: a transport left out above advertises this port, and no request goes by
+    /// TCP for its size alone when TCP is not among them. Empty: not known.
+    pub listening: Vec<(Transport, u16)>,
 }
 
 impl Advertised {
@@ -52,7 +56,32 @@ impl Advertised {
             Transport::Tcp => &self.tcp,
             Transport::Tls => &self.tls,
         };
-        advertised.clone().unwrap_or_else(|| flow.local.to_string())
+        advertised
+            .clone()
+            .unwrap_or_else(|| self.listener(flow).to_string())
+    }
+
+    /// Whether this transport is listened on.
+    pub(super) fn listens_on(&self, transport: Transport) -> bool {
+        self.listening.iter().any(|(known, _)| *known == transport)
+    }
+
+    /// The local address of a flow, at a port that is listened on by its transport: a way that we chose may bear the
+    /// port of another.
+    fn listener(&self, flow: &Flow) -> SocketAddr {
+        let mut ports = self
+            .listening
+            .iter()
+            .filter(|(transport, _)| *transport == flow.transport)
+            .map(|(_, port)| *port);
+        let first = ports.next();
+        let here = flow.local.port();
+        match first {
+            Some(port) if port != here && !ports.any(|port| port == here) => {
+                SocketAddr::new(flow.local.ip(), port)
+            }
+            _ => flow.local,
+        }
     }
 }
 
@@ -62,8 +91,12 @@ pub struct Limits {
     /// Server transactions. New calls may fill three quarters of them, so that what belongs to running calls
     /// always finds room.
     pub transactions: usize,
-    /// Dialogs, those included that linger after their call.
+    /// Dialogs, those included that linger after their call. Calls that come in may fill three quarters of them, so
+    /// that a transfer which places a call of its own always finds room. Who places calls that are no transfers asks
+    /// the [`Gate`] himself first.
     pub dialogs: usize,
+    /// Calls of one source address that we answered and whose ACK has not come; 0: as many as there may be.
+    pub unacknowledged_per_source: usize,
     /// Commands held back in one dialog until its ACK, or until another offer is answered.
     pub pending_commands: usize,
     /// Retry-After of our 503s: at least this, at most twice this, so that peers do not come back together.
@@ -75,6 +108,7 @@ impl Default for Limits {
         Self {
             transactions: 40_000,
             dialogs: 10_000,
+            unacknowledged_per_source: 100,
             pending_commands: 8,
             retry_after: Duration::from_secs(5),
         }
@@ -94,4 +128,41 @@ pub enum Readiness {
     },
     /// Never again: this node is being stopped. INVITE and OPTIONS get 503.
     Draining,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_is_named_by_a_port_that_is_listened_on() {
+        let advertised = Advertised {
+            tls: Some("voice.example.com:5061".into()),
+            listening: vec![
+                (Transport::Udp, 5060),
+                (Transport::Tcp, 5070),
+                (Transport::Tcp, 5080),
+            ],
+            ..Advertised::default()
+        };
+        let named = |transport, port| {
+            advertised.sent_by(&Flow {
+                transport,
+                local: ([192, 0, 2, 10], port).into(),
+                remote: ([192, 0, 2, 1], 5060).into(),
+            })
+        };
+        assert_eq!(named(Transport::Udp, 5060), "192.0.2.10:5060");
+        assert_eq!(named(Transport::Tcp, 5060), "192.0.2.10:5070");
+        assert_eq!(named(Transport::Tcp, 5080), "192.0.2.10:5080");
+        assert_eq!(named(Transport::Tls, 5060), "voice.example.com:5061");
+        assert_eq!(
+            Advertised::default().sent_by(&Flow {
+                transport: Transport::Tcp,
+                local: ([192, 0, 2, 10], 7).into(),
+                remote: ([192, 0, 2, 1], 5060).into(),
+            }),
+            "192.0.2.10:7"
+        );
+    }
 }

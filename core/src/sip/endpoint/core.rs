@@ -1,18 +1,20 @@
 //! What every dialog works with: the transaction layer below it, the pen it writes with, the events it reports.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::author::{Author, Draft};
 use super::config::Limits;
-use super::event::{DialogEvent, DialogId, Event, Flow};
+use super::event::{DialogEvent, DialogId, Event, Flow, Transport};
+use super::half_open::HalfOpen;
 use super::layer::{Origin, Purpose, TransactionLayer};
 use super::screen::Refusal;
+use super::ways::Ways;
 use crate::sip::dialog::Dialog;
-use crate::sip::message::{BuildError, Method, Name, Request, ResponseBuilder};
+use crate::sip::message::{BuildError, Method, Name, Request, ResponseBuilder, Uri};
 use crate::sip::transaction::{ServerKey, TransactionId};
 
 /// The parts of the endpoint that are not dialogs.
@@ -22,6 +24,7 @@ pub(super) struct Core {
     pub(super) author: Author,
     pub(super) events: VecDeque<Event>,
     pub(super) limits: Limits,
+    pub(super) half_open: HalfOpen,
 }
 
 /// A request that was checked and belongs to no transaction yet.
@@ -57,7 +60,13 @@ impl Core {
 
     /// Whether a new call's transaction fits.
     pub(super) fn has_room_for_call(&self) -> bool {
-        self.layer.servers() < self.limits.transactions / 4 * 3
+        self.layer.servers() < three_quarters(self.limits.transactions)
+    }
+
+    /// Whether this source leaves too many of our answers unacknowledged to be answered again.
+    pub(super) fn is_half_open(&self, source: IpAddr) -> bool {
+        let most = self.limits.unacknowledged_per_source;
+        most > 0 && self.half_open.of(source) >= most
     }
 
     /// Answers a request without remembering it: it gets the same answer each time it comes (§8.2.7).
@@ -201,30 +210,82 @@ impl Core {
             branch,
             cseq,
             ways,
-        } = self.author.in_dialog(dialog, &method);
+        } = self
+            .author
+            .in_dialog(dialog, &method, &self.layer.connections);
         let request = more(builder).build()?;
         let origin = Origin {
             owner,
             purpose,
             cseq,
         };
-        let id = self.layer.start(now, ways, request, &branch, origin);
+        let id = self.send(now, ways, request, &branch, origin);
         Ok((id, cseq))
+    }
+
+    /// Sends a request by the first of its ways, which its size may change.
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        ways: Ways,
+        request: Request,
+        branch: &str,
+        origin: Origin,
+    ) -> TransactionId {
+        let drafted = ways.flow();
+        let ways = if self.author.listens_on(Transport::Tcp) {
+            let octets = request.to_bytes().len();
+            self.layer.connections.by_size(now, octets, ways)
+        } else {
+            ways
+        };
+        let flow = ways.flow();
+        if flow != drafted
+            && let Ok((request, branch)) = self.by_way(&request, &drafted, &flow)
+        {
+            return self.layer.start(now, ways, request, &branch, origin);
+        }
+        self.layer.start(now, ways, request, branch, origin)
+    }
+
+    /// The same request as it reads on another way: the Via names it, and an INVITE's Contact too.
+    fn by_way(
+        &mut self,
+        request: &Request,
+        from: &Flow,
+        to: &Flow,
+    ) -> Result<(Request, String), BuildError> {
+        let (via, branch) = self.author.via(to);
+        let contact = (*request.method() == Method::Invite && from.transport != to.transport)
+            .then(|| request.headers().contact().ok())
+            .flatten()
+            .map(|contact| {
+                let uri = Uri::parse(contact.uri).ok();
+                let user = uri.as_ref().and_then(Uri::user_raw);
+                self.author.contact(to, user)
+            });
+        let replaced = contact.as_ref().map(|_| Name::Contact);
+        let mut again = request.again(&via, None, replaced.as_slice());
+        if let Some(contact) = contact {
+            again = again.header(Name::Contact, contact);
+        }
+        Ok((again.build()?, branch))
     }
 
     /// Sends a request of ours by its next way: the same request, as a transaction of its own (RFC 3263 §4.3).
     ///
     /// * returns `false` when there is no other way.
     pub(super) fn go_next_way(&mut self, now: Instant, client: TransactionId) -> bool {
-        let Some(flow) = self.layer.next_way(client) else {
+        let Some(from) = self.layer.client_flow(client) else {
             return false;
         };
-        let (via, branch) = self.author.via(&flow);
-        let Some(Ok(request)) = self
-            .layer
-            .client_request(client)
-            .map(|request| request.again(&via, None, &[]).build())
-        else {
+        let Some(to) = self.layer.next_way(client) else {
+            return false;
+        };
+        let Some(request) = self.layer.client_request(client).cloned() else {
+            return false;
+        };
+        let Ok((request, branch)) = self.by_way(&request, &from, &to) else {
             return false; // it was written once, so this cannot be
         };
         self.layer.restart(now, client, request, &branch);
@@ -266,7 +327,7 @@ impl Core {
 
     /// Sends the ACK of a 2xx and remembers it for the 2xx's repeats.
     pub(super) fn acknowledge(&mut self, client: TransactionId, dialog: &Dialog, cseq: u32) {
-        let draft = self.author.ack(dialog, cseq);
+        let draft = self.author.ack(dialog, cseq, &self.layer.connections);
         let Ok(ack) = draft.builder.build() else {
             self.layer.counters.malformed += 1; // a route or Contact that cannot be said
             return;
@@ -280,6 +341,11 @@ impl Core {
         }
         self.layer.send(ack.flow, ack.payload);
     }
+}
+
+/// What new calls may fill of a table; the rest is for what belongs to running ones.
+pub(super) const fn three_quarters(limit: usize) -> usize {
+    limit - limit / 4
 }
 
 /// Where an answer goes (§18.2.2, RFC 3581 §4): the connection it came by; or the source address, at the port it came

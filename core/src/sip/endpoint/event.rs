@@ -21,6 +21,14 @@ impl Transport {
         !matches!(self, Self::Udp)
     }
 
+    /// The port that is meant when none is written (RFC 3261 §19.1.2).
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+        }
+    }
+
     /// As Via prints it.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -19,10 +19,13 @@
 
 mod author;
 mod config;
+mod connections;
 mod core;
 mod counters;
 mod dialogs;
 pub mod event;
+mod gate;
+mod half_open;
 mod layer;
 mod receive;
 mod schedule;
@@ -42,6 +45,7 @@ pub use counters::Counters;
 pub use event::{
     Command, DialogEvent, DialogId, Event, Flow, Invited, NotifyState, Transmit, Transport,
 };
+pub use gate::{Busy, Gate};
 pub use session::CommandError;
 pub use ways::Ways;
 
@@ -63,6 +67,7 @@ pub struct Endpoint {
     dialogs: Dialogs,
     trunks: Trunks,
     readiness: Readiness,
+    gate: Option<Box<dyn Gate>>,
 }
 
 /// A call to be placed.
@@ -115,16 +120,23 @@ impl Endpoint {
                 author,
                 events: VecDeque::new(),
                 limits: config.limits,
+                half_open: half_open::HalfOpen::default(),
             },
             dialogs: Dialogs::default(),
             trunks: config.trunks,
             readiness: Readiness::Ready,
+            gate: None,
         }
     }
 
     /// Takes new calls, or answers them 503 from now on. Running calls are not touched.
     pub fn set_readiness(&mut self, readiness: Readiness) {
         self.readiness = readiness;
+    }
+
+    /// Asks this gate about each new call from now on; without one only [`Limits`] hold.
+    pub fn set_gate(&mut self, gate: Box<dyn Gate>) {
+        self.gate = Some(gate);
     }
 
     /// Who may call from now on.
@@ -174,7 +186,7 @@ impl Endpoint {
             branch,
             cseq,
             ways,
-        } = author.invite(&mut dialog, invite.flow);
+        } = author.invite(&mut dialog, invite.flow, &self.core.layer.connections);
         let builder = builder.headers(&invite.headers);
         let request = if invite.body.is_empty() {
             builder.header(Name::Accept, author::SDP).build()?
@@ -188,7 +200,7 @@ impl Endpoint {
             cseq,
         };
         self.core.layer.counters.calls_out += 1;
-        let client = self.core.layer.start(now, ways, request, &branch, origin);
+        let client = self.core.send(now, ways, request, &branch, origin);
         self.dialogs.insert(Session::calling(id, dialog, client));
         Ok(id)
     }
@@ -209,10 +221,32 @@ impl Endpoint {
         .unwrap_or(Err(CommandError::NoDialog))
     }
 
-    /// Sending on a flow failed, or its connection broke. Requests waiting for an answer there take their other way if
-    /// they have one, and fail at once if not; answers need no care, their askers ask again.
+    /// A stream connection is open, whoever opened it. Requests for its peer go by it.
+    ///
+    /// * `identity`: the names (subject alternative names: DNS names, `sip:` URIs, addresses) of the certificate that the
+    ///   peer showed and we verified, lower case; empty when there is none. It lasts until [`Endpoint::handle_closed`].
+    pub fn handle_connected(&mut self, flow: &Flow, identity: Vec<String>) {
+        self.core.layer.connections.insert(flow, identity);
+    }
+
+    /// A stream connection is gone. Requests of ours that wait for an answer by it take their other way, or fail;
+    /// answers that are still to come go by a new connection to where the Via says (§18.2.2).
+    pub fn handle_closed(&mut self, now: Instant, flow: &Flow) {
+        self.core.layer.handle_closed(flow);
+        self.leave(now, flow);
+    }
+
+    /// Sending on a flow failed. Requests waiting for an answer there take their next way if they have one, and fail at
+    /// once if not; answers need no care, their askers ask again.
     pub fn handle_send_error(&mut self, now: Instant, flow: &Flow, why: &str) {
         tracing::debug!(transport = flow.transport.as_str(), why, "send failed");
+        self.core.layer.counters.send_errors += 1;
+        self.core.layer.connections.handle_refused(now, flow);
+        self.leave(now, flow);
+    }
+
+    /// No request of ours waits for an answer by this way any longer.
+    fn leave(&mut self, now: Instant, flow: &Flow) {
         for client in self.core.layer.waiting_on(flow) {
             if self.core.go_next_way(now, client) {
                 continue;
@@ -276,6 +310,11 @@ impl Endpoint {
         self.dialogs.len()
     }
 
+    /// Whether a dialog's requests go by this flow; looks at every dialog.
+    pub fn has_dialog_on(&self, flow: &Flow) -> bool {
+        self.dialogs.any_on(flow)
+    }
+
     /// Transactions alive, server and client.
     pub fn transactions(&self) -> usize {
         self.core.layer.servers() + self.core.layer.clients()
@@ -288,7 +327,10 @@ impl Endpoint {
         act: impl FnOnce(&mut Session, &mut Core) -> T,
     ) -> Option<T> {
         let session = self.dialogs.get_mut(id)?;
+        let before = session.unacknowledged_source();
         let done = act(session, &mut self.core);
+        let after = session.unacknowledged_source();
+        self.core.half_open.moved(before, after);
         let deadline = session.deadline().filter(|_| !session.is_gone());
         self.core
             .layer

@@ -4,13 +4,15 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::core::{Incoming, reply_flow};
+use super::core::{Incoming, reply_flow, three_quarters};
 use super::event::{Event, Flow, Invited};
+use super::gate::{Busy, Gate};
 use super::layer::{Matched, Purpose};
 use super::session::{Offered, Session, hang_up_fork};
 use super::{Endpoint, Readiness, screen};
 use crate::sip::dialog::Dialog;
 use crate::sip::dialog::invite_uac::Answer;
+use crate::sip::message::framing::FramingError;
 use crate::sip::message::{Message, Method, Name, ParseError, Request, Response, Uri};
 use crate::sip::transaction::{MergeKey, TransactionId};
 
@@ -23,6 +25,22 @@ impl Endpoint {
             Ok(Message::Response(response)) => self.handle_response(now, &response),
             Err(ParseError::Empty) => {}
             Err(_) => self.core.layer.counters.malformed += 1,
+        }
+    }
+
+    /// A stream on which nobody knows where the next message starts. What can still be read of the last one is answered;
+    /// the shell closes the connection once the answer is out.
+    pub fn handle_framing_error(&mut self, flow: &Flow, error: &FramingError) {
+        self.core.layer.counters.received += 1;
+        self.core.layer.counters.malformed += 1;
+        let Some(Ok(Message::Request(request))) = error.head().map(Message::parse) else {
+            return;
+        };
+        if request.headers().via().is_ok() {
+            self.core
+                .refuse_with(&request, flow, error.status(), |response| {
+                    response.reason(&error.to_string())
+                });
         }
     }
 
@@ -40,7 +58,7 @@ impl Endpoint {
         }
         if *request.method() == Method::Options && !is_in_dialog(&request) {
             // The commonest request of all is never remembered, so there is nothing to look for.
-            return self.handle_ping(&request, &flow);
+            return self.handle_ping(now, &request, &flow);
         }
         let is_ack = *request.method() == Method::Ack;
         match self.core.layer.match_request(now, &request, is_ack) {
@@ -106,7 +124,7 @@ impl Endpoint {
         }
         let tag = request.headers().to().ok().and_then(|to| to.tag());
         let Some(tag) = tag else {
-            return self.handle_outside(incoming);
+            return self.handle_outside(now, incoming);
         };
         let Some(dialog) = self.dialogs.by_tag(tag) else {
             return self.core.refuse(request, flow, 481);
@@ -117,7 +135,7 @@ impl Endpoint {
     }
 
     /// A request outside any dialog.
-    fn handle_outside(&mut self, incoming: Incoming) {
+    fn handle_outside(&mut self, now: Instant, incoming: Incoming) {
         let (request, flow) = (&incoming.request, &incoming.flow);
         let Some(trunk) = self.trunks.name_of(flow.remote.ip()) else {
             self.core.layer.counters.strangers += 1;
@@ -136,7 +154,7 @@ impl Endpoint {
             return self.core.refuse_for(request, flow, &refusal);
         }
         if is_invite {
-            self.handle_invite(incoming, merge, trunk);
+            self.handle_invite(now, incoming, merge, trunk);
         } else if *request.method() == Method::Refer {
             self.core.refuse(request, flow, 603); // a transfer of nothing: nobody is on the line
         } else {
@@ -145,11 +163,13 @@ impl Endpoint {
     }
 
     /// OPTIONS outside any dialog: how trunks ask whether we live, which strangers may ask too (§11.2).
-    fn handle_ping(&mut self, request: &Request, flow: &Flow) {
+    fn handle_ping(&mut self, now: Instant, request: &Request, flow: &Flow) {
         if let Err(refusal) = screen::answerable(request).and_then(|()| screen::outside(request)) {
             return self.core.refuse_for(request, flow, &refusal);
         }
-        if let Some(retry_after) = self.unready() {
+        let full = |gate: &mut Box<dyn Gate>| gate.full(now).map(|busy| busy.seconds());
+        let busy = self.unready().or_else(|| self.gate.as_mut().and_then(full));
+        if let Some(retry_after) = busy {
             return self.core.refuse_overloaded(request, flow, &retry_after);
         }
         self.core.reply(request, flow, 200, screen::capabilities);
@@ -158,17 +178,37 @@ impl Endpoint {
     /// Retry-After, when no new calls are taken.
     fn unready(&mut self) -> Option<String> {
         match self.readiness {
-            Readiness::Ready => None,
+            Readiness::Ready => self.is_full().then(|| self.core.author.retry_after()),
             Readiness::Busy { retry_after } => Some(self.core.author.spread(retry_after)),
             Readiness::Draining => Some(self.core.author.retry_after()),
         }
     }
 
-    fn handle_invite(&mut self, incoming: Incoming, merge: Option<MergeKey>, trunk: String) {
-        let full = self.dialogs.len() >= self.core.limits.dialogs || !self.core.has_room_for_call();
+    /// Whether this endpoint has no room for another call.
+    fn is_full(&self) -> bool {
+        self.dialogs.len() >= three_quarters(self.core.limits.dialogs)
+            || !self.core.has_room_for_call()
+    }
+
+    /// Asked last, so that only calls that can be taken are counted.
+    fn admit(&mut self, now: Instant, source: std::net::IpAddr) -> Result<(), Busy> {
+        match &mut self.gate {
+            Some(gate) => gate.admit(now, source),
+            None => Ok(()),
+        }
+    }
+
+    fn handle_invite(
+        &mut self,
+        now: Instant,
+        incoming: Incoming,
+        merge: Option<MergeKey>,
+        trunk: String,
+    ) {
+        let half_open = self.core.is_half_open(incoming.source().ip());
         let busy = self
             .unready()
-            .or_else(|| full.then(|| self.core.author.retry_after()));
+            .or_else(|| half_open.then(|| self.core.author.retry_after()));
         let (request, flow) = (&incoming.request, incoming.flow);
         if let Some(retry_after) = busy {
             return self.core.refuse_overloaded(request, &flow, &retry_after);
@@ -192,6 +232,11 @@ impl Endpoint {
             self.core.layer.counters.malformed += 1;
             return;
         };
+        if let Err(busy) = self.admit(now, flow.remote.ip()) {
+            return self
+                .core
+                .refuse_overloaded(&incoming.request, &flow, &busy.seconds());
+        }
         let id = self.dialogs.next_id();
         let Incoming { request, key, .. } = incoming;
         let reply = reply_flow(&request, &flow);

@@ -46,6 +46,17 @@ impl Ways {
     }
 }
 
+impl IntoIterator for Ways {
+    type Item = Flow;
+    type IntoIter =
+        std::iter::Chain<std::iter::Once<Flow>, std::collections::vec_deque::IntoIter<Flow>>;
+
+    /// The ways left, the one taken now first.
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(self.now).chain(self.then)
+    }
+}
+
 impl From<Flow> for Ways {
     fn from(flow: Flow) -> Self {
         Self::only(flow)

@@ -10,9 +10,15 @@ const MAGIC_COOKIE: &str = "z9hG4bK";
 pub struct ServerKey {
     method: Method,
     id: Box<str>,
+    sent_by_port: Option<u16>,
 }
 
 impl ServerKey {
+    /// The port that the top Via names.
+    pub fn sent_by_port(&self) -> Option<u16> {
+        self.sent_by_port
+    }
+
     /// The transaction a request belongs to; `None` when it lacks what the key is made of.
     pub fn of(request: &Request) -> Option<Self> {
         let method = request.method();
@@ -50,6 +56,7 @@ impl ServerKey {
         Some(Self {
             method,
             id: id.into(),
+            sent_by_port: via.port,
         })
     }
 }

@@ -270,11 +270,8 @@ impl TransactionLayer {
         }
     }
 
-    /// Sending on `flow` failed.
-    ///
-    /// * returns whose requests still wait for an answer there.
-    pub(in crate::sip::endpoint) fn waiting_on(&mut self, flow: &Flow) -> Vec<TransactionId> {
-        self.counters.send_errors += 1;
+    /// The requests that still wait for an answer by `flow`.
+    pub(in crate::sip::endpoint) fn waiting_on(&self, flow: &Flow) -> Vec<TransactionId> {
         let mut waiting: Vec<TransactionId> = self
             .clients
             .iter()

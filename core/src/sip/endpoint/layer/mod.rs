@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::connections::Connections;
 use super::counters::Counters;
 use super::event::{DialogId, Flow, Transmit};
 use super::schedule::Schedule;
@@ -28,6 +29,7 @@ pub(super) struct TransactionLayer {
     clients: HashMap<TransactionId, Client>,
     clients_by_key: HashMap<ClientKey, TransactionId>,
     pub(super) schedule: Schedule,
+    pub(super) connections: Connections,
     transmits: VecDeque<Transmit>,
     pub(super) counters: Counters,
 }
@@ -74,6 +76,7 @@ impl TransactionLayer {
             clients: HashMap::new(),
             clients_by_key: HashMap::new(),
             schedule: Schedule::default(),
+            connections: Connections::default(),
             transmits: VecDeque::new(),
             counters: Counters::default(),
         }
@@ -97,6 +100,12 @@ impl TransactionLayer {
     pub(super) fn send(&mut self, flow: Flow, payload: Bytes) {
         self.counters.sent += 1;
         self.transmits.push_back(Transmit { flow, payload });
+    }
+
+    /// A connection is gone, and what was to leave by it does not.
+    pub(super) fn handle_closed(&mut self, flow: &Flow) {
+        self.connections.remove(flow);
+        self.transmits.retain(|transmit| transmit.flow != *flow);
     }
 
     pub(super) fn poll_transmit(&mut self) -> Option<Transmit> {

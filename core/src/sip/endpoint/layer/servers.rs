@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::super::connections::Connections;
 use super::super::event::{DialogId, Flow};
 use super::super::schedule::{Subject, Wake};
 use super::TransactionLayer;
@@ -70,7 +71,7 @@ impl TransactionLayer {
             ServerMachine::Invite(machine) => machine.handle_repeat(),
             ServerMachine::Other(machine) => machine.handle_repeat(),
         };
-        let flow = server.flow;
+        let flow = server.flow_now(&self.connections);
         if !is_ack {
             self.counters.repeats_received += 1;
         }
@@ -179,7 +180,7 @@ impl TransactionLayer {
             ServerMachine::Invite(machine) => machine.respond(now, status, response)?,
             ServerMachine::Other(machine) => machine.respond(now, response)?,
         };
-        let flow = server.flow;
+        let flow = server.flow_now(&self.connections);
         self.settle_server(id);
         if let Step::Send(payload) = step {
             self.send(flow, payload);
@@ -230,12 +231,26 @@ impl TransactionLayer {
             ServerMachine::Invite(machine) => machine.handle_timeout(now),
             ServerMachine::Other(machine) => machine.handle_timeout(now),
         };
-        let flow = server.flow;
+        let flow = server.flow_now(&self.connections);
         self.settle_server(id);
         if let Step::Send(payload) = step {
             self.counters.repeats_sent += 1;
             self.send(flow, payload);
         }
+    }
+}
+
+impl Server {
+    /// Where a response goes now: the connection its request came by; when that is gone, a new one to the same address
+    /// at the port that the Via names (§18.2.2).
+    fn flow_now(&self, connections: &Connections) -> Flow {
+        let mut flow = self.flow;
+        if flow.transport.is_reliable() && !connections.is_open(&flow) {
+            let port = self.key.sent_by_port();
+            flow.remote
+                .set_port(port.unwrap_or(flow.transport.default_port()));
+        }
+        flow
     }
 }
 

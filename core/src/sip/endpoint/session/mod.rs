@@ -143,6 +143,11 @@ impl Session {
         }
     }
 
+    /// Whose ACK is awaited for our answer.
+    pub(super) fn unacknowledged_source(&self) -> Option<std::net::IpAddr> {
+        matches!(self.usage, Usage::Accepted { .. }).then(|| self.dialog.flow().remote.ip())
+    }
+
     /// Does what a call wants.
     pub(super) fn handle_command(
         &mut self,

@@ -95,6 +95,14 @@ impl Session {
             return false;
         };
         let cancelled = *cancel != Cancel::NotWanted;
+        if let (Some(flow), Some(invite)) = (
+            core.layer.client_flow(client),
+            core.layer.client_request(client),
+        ) {
+            // The way that was answered may not be the first that was tried.
+            let contact = invite.headers().get(Name::Contact).unwrap_or_default();
+            self.dialog.handle_way(flow, contact);
+        }
         if self.dialog.establish(response).is_err() {
             return false; // no To: it was checked, so this cannot be
         }

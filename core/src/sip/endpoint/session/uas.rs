@@ -141,6 +141,9 @@ impl Session {
         headers: &[(String, String)],
     ) -> Result<(), CommandError> {
         let offered = self.offered_ref()?;
+        if core.is_half_open(offered.source.ip()) {
+            return self.refuse_half_open(now, core);
+        }
         let (server, answered) = (offered.server, !offered.request.body().is_empty());
         let cseq = offered
             .request
@@ -156,6 +159,20 @@ impl Session {
             answered,
             bye: None,
         };
+        Ok(())
+    }
+
+    /// 503 in place of an answer: who leaves so many unacknowledged gets no more of them. The call hears that its dialog
+    /// is lost.
+    fn refuse_half_open(&mut self, now: Instant, core: &mut Core) -> Result<(), CommandError> {
+        let retry_after = core.author.retry_after();
+        core.layer.counters.overloaded += 1;
+        self.respond_to_offer(now, core, 503, |response| {
+            response.header(Name::RetryAfter, retry_after)
+        })?;
+        self.usage = Usage::Gone;
+        let why = "this source leaves too many of our answers unacknowledged".to_owned();
+        core.event(self.id, DialogEvent::Lost { why });
         Ok(())
     }
 

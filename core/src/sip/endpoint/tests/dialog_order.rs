@@ -200,6 +200,7 @@ fn our_requests_follow_the_peer_to_its_new_port_but_not_to_another_host() {
     raw.flow.remote = "10.0.0.1:40002".parse().unwrap();
     raw.send(&in_dialog("INFO", 2, &tag, "z9hG4bK2", "", ""));
     let new = raw.flow;
+    raw.endpoint.handle_connected(&new, Vec::new());
     raw.flow.remote = "10.0.0.66:40003".parse().unwrap();
     raw.send(&in_dialog("INFO", 3, &tag, "z9hG4bK3", "", ""));
     raw.endpoint

@@ -4,8 +4,10 @@ mod pair;
 mod raw;
 
 mod acknowledgement;
+mod admission;
 mod call;
 mod cancel;
+mod connections;
 mod dialog_order;
 mod flood;
 mod glare;

@@ -43,6 +43,8 @@ fn twilio() -> Raw {
         local: "10.0.0.2:5061".parse().unwrap(),
         remote: "192.0.2.60:58540".parse().unwrap(),
     };
+    let flow = raw.flow;
+    raw.endpoint.handle_connected(&flow, Vec::new());
     raw
 }
 

@@ -1,8 +1,9 @@
-//! Concealment of lost samples in the manner of ITU-T G.711 Appendix I: the last pitch period goes on, softly.
+//! Concealment of lost samples, better than ITU-T G.711 Appendix I where it can be.
 //!
-//! * 0-10 ms: the last period is repeated; 10-20 ms: the last two; then the last three, so that it does not buzz.
-//! * From 10 ms on it fades by a fifth each 10 ms and is gone at 60 ms; background noise takes its place.
-//! * The first real samples afterwards are cross-faded with what concealment would have said.
+//! * What comes behind the gap is known as a rule: then the gap is filled from both sides, see [`span`].
+//! * Else the last pitch period goes on, softly, in the manner of the appendix: one period for 10 ms, then two, then
+//!   three; from 10 ms on it fades and is gone at 60 ms, background noise takes its place, and the first real samples
+//!   afterwards are cross-faded with what concealment would have said.
 //!
 //! Unlike the appendix nothing is delayed by 3.75 ms: what was heard last is in the agent's hands already. The
 //! first period is bent instead, so that it starts where the real signal ended.
@@ -11,21 +12,28 @@
     reason = "lengths of at most a few hundred, as weights"
 )]
 
+mod prediction;
+mod repetition;
+mod span;
+
+use repetition::{HISTORY, Manner, Repetition};
+use span::{KNOWN_MIN, Span};
+
 use super::comfort_noise::ComfortNoise;
 use super::levels::quantise;
 
-/// Samples remembered: three of the longest periods and a quarter (48.75 ms, as the appendix).
-const HISTORY: usize = 390;
-/// Shortest and longest pitch period, in samples: 200 Hz to 66 Hz.
-const PITCH: std::ops::RangeInclusive<usize> = 40..=120;
-/// Samples compared in the pitch search: 20 ms.
-const WINDOW: usize = 160;
 /// 10 ms, the appendix' unit.
 const UNIT: usize = 80;
 /// Samples after which nothing of the voice is left.
 const FADED: usize = 6 * UNIT;
 /// Longest merge with the first real samples.
 const MERGE_MAX: usize = 80;
+/// The appendix' pitch search: over 20 ms.
+const ONE_SIDED: Manner = Manner {
+    window: 160,
+    unit: UNIT,
+    known: HISTORY,
+};
 
 /// Conceals one stream; every sample of it passes here.
 #[derive(Debug, Clone)]
@@ -33,20 +41,9 @@ pub struct Concealer {
     history: [i16; HISTORY],
     /// Samples concealed in the current gap; 0 outside one.
     concealed: usize,
-    voice: Voice,
+    voice: Repetition,
+    span: Span,
     noise: ComfortNoise,
-}
-
-/// The repeated periods, while a gap lasts.
-#[derive(Debug, Clone, Copy, Default)]
-struct Voice {
-    pitch: usize,
-    periods: usize,
-    phase: usize,
-    /// Phase in the fewer periods of the unit before, while it fades out.
-    before: Option<(usize, usize)>,
-    /// The first sample's distance from the last real one; decays over a quarter period.
-    step: f32,
 }
 
 impl Concealer {
@@ -55,7 +52,8 @@ impl Concealer {
         Self {
             history: [0; HISTORY],
             concealed: 0,
-            voice: Voice::default(),
+            voice: Repetition::default(),
+            span: Span::new(),
             noise: ComfortNoise::new(seed, super::comfort_noise::QUIET_DBFS),
         }
     }
@@ -65,7 +63,7 @@ impl Concealer {
         &mut self.noise
     }
 
-    /// Real samples: merged into the end of a gap if there was one, and remembered.
+    /// Real samples: merged into the end of a gap if there was one that did not know of them, and remembered.
     ///
     /// * returns how many of them, from the first, were altered.
     pub fn hear(&mut self, samples: &mut [i16]) -> usize {
@@ -78,12 +76,24 @@ impl Concealer {
         merged
     }
 
+    /// A gap begins, and what comes behind it is known: [`Self::conceal`] fills it from both sides. Inside a gap, or
+    /// with too little behind it to learn from, it changes nothing.
+    ///
+    /// * `whole`: samples of the gap.
+    /// * `after`: the samples behind it, which will be heard next.
+    pub fn bridge(&mut self, whole: usize, after: &[i16]) {
+        if self.concealed > 0 || after.len() < KNOWN_MIN {
+            return;
+        }
+        self.span.begin(&self.history, whole, after);
+    }
+
     /// Makes up samples.
     pub fn conceal(&mut self, samples: &mut [i16]) {
         if samples.is_empty() {
             return;
         }
-        if self.concealed == 0 {
+        if self.concealed == 0 && !self.span.is_open() {
             self.begin();
         }
         for sample in samples.iter_mut() {
@@ -97,80 +107,41 @@ impl Concealer {
     }
 
     fn begin(&mut self) {
-        let pitch = self.pitch();
-        let last = f32::from(self.history[HISTORY - 1]);
-        self.voice = Voice {
-            pitch,
-            periods: 1,
-            phase: 0,
-            before: None,
-            step: last - f32::from(self.history[HISTORY - 1 - pitch]),
-        };
+        self.voice = Repetition::of(&self.history, ONE_SIDED);
     }
 
     fn next(&mut self) -> f32 {
-        let gain = match self.concealed {
+        let noise = self.noise.sample();
+        let concealed = self.concealed;
+        self.concealed = concealed.saturating_add(1);
+        if let Some(sample) = self.span.next() {
+            if !self.span.is_open() {
+                self.concealed = 0; // what comes now fits without a merge
+            }
+            return sample.voice + noise * (1.0 - sample.share);
+        }
+        let gain = match concealed {
             n if n < UNIT => 1.0,
             n if n < FADED => 1.0 - (n - UNIT) as f32 / (FADED - UNIT) as f32,
             _ => 0.0,
         };
-        let noise = self.noise.sample();
-        let sample = if gain > 0.0 {
-            self.speak() * gain + noise * (1.0 - gain)
+        if gain > 0.0 {
+            self.voice.next(&self.history) * gain + noise * (1.0 - gain)
         } else {
             noise
-        };
-        self.concealed = self.concealed.saturating_add(1);
-        sample
-    }
-
-    /// The next sample of the repeated voice, at full loudness.
-    fn speak(&mut self) -> f32 {
-        if self.concealed > 0 && self.concealed.is_multiple_of(UNIT) && self.voice.periods < 3 {
-            let voice = &mut self.voice;
-            voice.before = Some((voice.periods, voice.phase));
-            voice.periods += 1;
-            voice.phase %= voice.pitch;
         }
-        let quarter = self.voice.pitch / 4;
-        let mut sample = self.voice_at(self.voice.periods, self.voice.phase);
-        if let Some((periods, phase)) = self.voice.before {
-            let into = self.concealed % UNIT;
-            if into < quarter {
-                let new = (into + 1) as f32 / (quarter + 1) as f32;
-                sample = sample * new + self.voice_at(periods, phase) * (1.0 - new);
-                let phase = (phase + 1) % (periods * self.voice.pitch);
-                self.voice.before = Some((periods, phase));
-            } else {
-                self.voice.before = None;
-            }
-        }
-        if self.concealed < quarter {
-            sample += self.voice.step * (1.0 - (self.concealed + 1) as f32 / (quarter + 1) as f32);
-        }
-        self.voice.phase = (self.voice.phase + 1) % (self.voice.periods * self.voice.pitch);
-        sample
-    }
-
-    /// The last `periods` periods as a loop; its end is cross-faded with what came before its start.
-    fn voice_at(&self, periods: usize, phase: usize) -> f32 {
-        let length = periods * self.voice.pitch;
-        let quarter = self.voice.pitch / 4;
-        let sample = f32::from(self.history[HISTORY - length + phase]);
-        let left = length - phase;
-        if left > quarter {
-            return sample;
-        }
-        let before = f32::from(self.history[HISTORY - length - left]);
-        let fade = (quarter - left + 1) as f32 / (quarter + 1) as f32;
-        sample * (1.0 - fade) + before * fade
     }
 
     fn merge(&mut self, samples: &mut [i16]) -> usize {
+        if self.span.is_open() {
+            self.span.close(); // not the end that was announced
+            self.begin();
+        }
         let length = if self.concealed >= FADED {
             UNIT / 4 // out of noise a talkspurt starts; a long fade would eat its onset
         } else {
-            (self.voice.pitch / 4 + 32 * (self.concealed - 1).div_euclid(UNIT)).min(MERGE_MAX)
+            let units = (self.concealed - 1).div_euclid(UNIT);
+            (self.voice.pitch() / 4 + 32 * units).min(MERGE_MAX)
         }
         .min(samples.len());
         for (n, sample) in samples.iter_mut().take(length).enumerate() {
@@ -186,33 +157,6 @@ impl Concealer {
         self.history.copy_within(new.len().., 0);
         self.history[HISTORY - new.len()..].copy_from_slice(new);
     }
-
-    /// The lag at which the last 20 ms resemble what came before: coarse on every other sample, then fine.
-    fn pitch(&self) -> usize {
-        let mut x = [0.0; HISTORY];
-        for (x, sample) in x.iter_mut().zip(self.history) {
-            *x = f32::from(sample);
-        }
-        let coarse = PITCH
-            .step_by(2)
-            .max_by(|a, b| likeness(&x, *a, 2).total_cmp(&likeness(&x, *b, 2)))
-            .unwrap_or(*PITCH.end());
-        let near = (coarse - 1).max(*PITCH.start())..=(coarse + 1).min(*PITCH.end());
-        near.max_by(|a, b| likeness(&x, *a, 1).total_cmp(&likeness(&x, *b, 1)))
-            .unwrap_or(coarse)
-    }
-}
-
-/// Normalised correlation of the last window with the one `lag` before it.
-fn likeness(x: &[f32; HISTORY], lag: usize, step: usize) -> f32 {
-    let now = &x[HISTORY - WINDOW..];
-    let then = &x[HISTORY - WINDOW - lag..HISTORY - lag];
-    let (mut product, mut energy) = (0.0, 1.0);
-    for (a, b) in now.iter().zip(then).step_by(step) {
-        product += a * b;
-        energy += b * b;
-    }
-    product / f32::sqrt(energy)
 }
 
 #[cfg(test)]
@@ -262,6 +206,75 @@ mod tests {
                 error_db(&guess, &truth)
             );
         }
+    }
+
+    /// A vowel whose pitch rises and whose loudness falls, as in a question's last word.
+    #[expect(clippy::cast_possible_truncation, reason = "well inside 16 bits")]
+    fn gliding(from: f32, samples: &mut [i16]) {
+        let mut phase = 0.0_f32;
+        for (n, sample) in samples.iter_mut().enumerate() {
+            let t = n as f32 / 8000.0;
+            phase += TAU * (from + 200.0 * t) / 8000.0;
+            let loud = 6000.0 * (1.0 - 2.5 * t);
+            *sample = (loud * (phase.sin() + 0.4 * (2.0 * phase).sin() + 0.2 * (3.0 * phase).cos()))
+                as i16;
+        }
+    }
+
+    #[test]
+    fn a_gap_with_a_known_end_is_guessed_better_from_both_sides() {
+        for hz in [83.0, 110.0, 150.0] {
+            for gap in [160, 320] {
+                let mut truth = vec![0; 800 + gap + 160];
+                gliding(hz, &mut truth);
+                let guess = |known: bool| {
+                    let mut concealer = Concealer::new(1);
+                    concealer.hear(&mut truth[..800].to_vec());
+                    let mut after = truth[800 + gap..].to_vec();
+                    if known {
+                        concealer.bridge(gap, &after);
+                    }
+                    let mut line = vec![0; gap];
+                    concealer.conceal(&mut line);
+                    let merged = concealer.hear(&mut after);
+                    assert_eq!(merged == 0, known, "real samples stay as they were sent");
+                    error_db(&line, &truth[800..800 + gap])
+                };
+                let (one, two) = (guess(false), guess(true));
+                assert!(two < one - 3.0, "{hz} Hz, {gap}: {two} {one}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_gap_between_two_vowels_is_quiet_in_its_middle() {
+        let (mut concealer, at) = primed(110.0);
+        let (mut line, mut after) = ([0; 8000], [0; 160]);
+        voiced(110.0, at + 8000, &mut after);
+        concealer.bridge(8000, &after);
+        concealer.conceal(&mut line);
+        assert!(rms(&line[..400]) > 3000.0 && rms(&line[7600..]) > 3000.0);
+        let middle = dbfs(&line[1000..7000]);
+        assert!(
+            (-75.0..-60.0).contains(&middle),
+            "{middle}: noise, not dead air"
+        );
+    }
+
+    #[test]
+    fn a_gap_that_ends_otherwise_than_announced_is_merged_as_ever() {
+        let (mut concealer, at) = primed(110.0);
+        let mut after = [0; 160];
+        voiced(110.0, at + 480, &mut after);
+        concealer.bridge(480, &after);
+        concealer.conceal(&mut [0; 160]);
+        assert!(concealer.is_concealing());
+        assert!(concealer.hear(&mut after) > 0);
+        assert!(!concealer.is_concealing());
+        // Too little behind the gap teaches nothing: the old way.
+        concealer.bridge(160, &[1; 79]);
+        concealer.conceal(&mut [0; 160]);
+        assert!(concealer.hear(&mut after) > 0);
     }
 
     #[test]
