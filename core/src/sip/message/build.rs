@@ -80,10 +80,10 @@ impl Lines {
     /// A line from us: checked, so that no value can become a header.
     fn add(&mut self, name: FieldName<'_>, value: &str) {
         let name = name.0;
-        if !is_token(name) {
+        let known = Name::new(name);
+        if known.is_none() && !is_token(name) {
             return self.fail(BuildError::Name(name.into()));
         }
-        let known = Name::new(name);
         if known == Some(Name::ContentLength) {
             return; // counted when the body is known
         }
@@ -189,7 +189,7 @@ pub struct RequestBuilder {
 
 impl RequestBuilder {
     pub(super) fn new(method: Method, uri: &str) -> Self {
-        let mut lines = Lines::with_capacity(512);
+        let mut lines = Lines::with_capacity(1024);
         if !is_token(method.as_str()) {
             lines.fail(BuildError::StartLine(method.as_str().into()));
         }
@@ -368,7 +368,7 @@ impl<'r> ResponseBuilder<'r> {
             .unwrap_or_else(|| reason_phrase(self.status));
         let start_line = format!("SIP/2.0 {} {phrase}\r\n", self.status);
         let headers = &self.request.headers;
-        let mut lines = Lines::with_capacity(512);
+        let mut lines = Lines::with_capacity(1024);
         copy_vias(&mut lines, headers, self.source);
         lines.copy(headers, Name::From);
         copy_to(&mut lines, headers, self.to_tag.as_deref());

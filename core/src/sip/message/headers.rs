@@ -71,6 +71,23 @@ impl Headers {
         self.fields.iter().filter(is_it).count()
     }
 
+    /// How many field lines there are of each name, by its place in the catalogue; all in one pass.
+    pub(super) fn counts(&self) -> [u8; Name::COUNT] {
+        let mut counts = [0_u8; Name::COUNT];
+        for name in self.fields.iter().filter_map(|field| field.known) {
+            // At most as many as a message may have fields, which a u8 holds.
+            counts[name as usize] = counts[name as usize].saturating_add(1);
+        }
+        counts
+    }
+
+    /// Every field in order: its name if we know it, its value.
+    pub fn lines(&self) -> impl Iterator<Item = (Option<Name>, &str)> {
+        self.fields
+            .iter()
+            .map(|field| (field.known, self.text(field.value)))
+    }
+
     /// The first field of that name: its whole value, unfolded, without white space at its ends.
     pub fn get(&self, name: Name) -> Option<&str> {
         self.all(name).next()

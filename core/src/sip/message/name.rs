@@ -122,6 +122,9 @@ const fn place(name: &[u8]) -> usize {
 }
 
 impl Name {
+    /// How many there are.
+    pub(super) const COUNT: usize = ALL.len();
+
     /// Finds a name in any case, long or compact; `None` for one that is not in the catalogue.
     pub fn new(text: &str) -> Option<Self> {
         Self::of(text.as_bytes())
@@ -135,7 +138,8 @@ impl Name {
         let mut place = place(name);
         loop {
             let (found, known) = ALL[usize::from(TABLE[place].checked_sub(1)?)];
-            if known.len() == name.len() && known.as_bytes().eq_ignore_ascii_case(name) {
+            // Most peers write the canonical spelling, which is the cheaper comparison.
+            if known.as_bytes() == name || known.as_bytes().eq_ignore_ascii_case(name) {
                 return Some(found);
             }
             place = (place + 1) % PLACES;
