@@ -23,6 +23,7 @@ use baton_core::handoff::read_key;
 use baton_core::history::{EndKind, HandoffState, Session};
 use baton_core::media::g711::{self, Codec};
 use baton_core::media::wav;
+use baton_core::sip::endpoint::Transport;
 use baton_core::sip::message::NameAddr;
 use baton_core::vocab::Entropy;
 use console::style;
@@ -32,6 +33,7 @@ use super::session_view;
 use crate::app::Node;
 use crate::bridge::registry::Change;
 use crate::config::{self, Config};
+use crate::net::listen::Listening;
 use crate::softphone::{
     Action, CallPlan, CallReport, Keep, OnRefer, Phone, PhoneConfig, Timed, audio_file,
 };
@@ -55,6 +57,8 @@ const HUMANS: &str = "sip:queue@flex.example.com";
 const KEY_HEADER: &str = "X-Session-History-Key";
 /// What a run keeps for itself within the folder; the next run removes it, so the name must be nobody else's.
 const OURS: &str = ".baton-demo";
+/// How long the end of the bridge may take.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The caller thinks this long before answering.
 const THINKING: Duration = Duration::from_millis(700);
 /// From the end of the caller's words to the agent's: hangover, "I heard:", and being asked what else.
@@ -68,9 +72,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let data = args.dir.join(OURS);
     prepare(&args.dir, &data).with_context(|| format!("preparing {}", args.dir.display()))?;
     let node = Node::start(&configuration(&data)).await?;
-    let sip = *node.sip().first().context("the bridge listens nowhere")?;
+    let first = node.sip().first().context("the bridge listens nowhere")?;
+    let sip = first.address;
     println!("\n{}", style("baton demo").bold());
-    println!("  bridge   udp:{sip}, console http://{}/", node.http());
+    println!("  bridge   {first}, console http://{}/", node.http());
     println!("  caller   \"Hello. I would like to change the delivery address of my order.\"\n");
 
     let report = call(&node, sip).await?;
@@ -88,7 +93,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.keep && all_seen {
         keep(&node, history.ok()).await;
     }
-    node.stop().await;
+    node.stop(LAST_WORDS).await;
     let missing = steps.iter().find(|step| !step.seen);
     if let Some(step) = missing {
         eprintln!(
@@ -115,7 +120,10 @@ fn prepare(dir: &Path, data: &Path) -> std::io::Result<()> {
 fn configuration(data: &Path) -> Config {
     let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let mut config = Config::default();
-    config.sip.listen = vec![config::Listen(loopback)];
+    config.sip.listen = vec![config::Listen(Listening {
+        transport: Transport::Udp,
+        address: loopback,
+    })];
     config.media.rtp_ports = config::PortRange { first: 0, last: 0 };
     config.media.recording = config::Recording::On;
     config.media.recording_dir = data.join("recordings");
@@ -312,8 +320,8 @@ fn talk_steps(report: &CallReport) -> Vec<Step> {
         format!("first voice {ms:.0} ms after the answer")
     });
     let flow = format!(
-        "{} packets, {} lost, longest gap {:.0} ms",
-        rtp.received, rtp.lost, rtp.longest_gap_ms
+        "{} packets, {} lost, longest gap {}",
+        rtp.received, rtp.lost, rtp.worst_gap
     );
     vec![
         Step::new("answered", report.setup_ms.is_some(), answered),
@@ -324,7 +332,7 @@ fn talk_steps(report: &CallReport) -> Vec<Step> {
         ),
         Step::new(
             "no dead air",
-            rtp.received > 500 && rtp.longest_gap_ms < 200.0,
+            rtp.received > 500 && rtp.worst_gap.own_ms() < 200.0,
             flow,
         ),
     ]
@@ -476,7 +484,7 @@ mod tests {
 
     use super::*;
     use crate::softphone::Outcome;
-    use crate::softphone::report::{ReferReport, RtpReport, WebhookReport};
+    use crate::softphone::report::{Gap, ReferReport, RtpReport, WebhookReport};
 
     #[test]
     fn a_redirect_counts_only_with_its_key_and_its_flow() {
@@ -555,6 +563,13 @@ mod tests {
         }
     }
 
+    fn gap(gap_ms: f64, standstill_ms: f64) -> Gap {
+        Gap {
+            gap_ms,
+            standstill_ms,
+        }
+    }
+
     fn report() -> CallReport {
         CallReport {
             call_id: "a@b".into(),
@@ -569,7 +584,7 @@ mod tests {
             rtp: RtpReport {
                 received: 1_000,
                 first_voice_ms: Some(40.0),
-                longest_gap_ms: 21.0,
+                worst_gap: gap(407.0, 350.0),
                 ..RtpReport::default()
             },
             refer: Some(ReferReport {
@@ -639,13 +654,16 @@ mod tests {
             let handoff = run.session().handoffs.last_mut().unwrap();
             handoff.steps.retain(|step| step.state != state);
         };
-        let table: [(&str, &str, Change<'_>); 18] = [
+        let table: [(&str, &str, Change<'_>); 19] = [
             ("answered", "never", &|run| run.report.setup_ms = None),
             ("agent heard", "never", &|run| {
                 run.report.rtp.first_voice_ms = None;
             }),
             ("no dead air", "500 ms", &|run| {
-                run.report.rtp.longest_gap_ms = 500.0;
+                run.report.rtp.worst_gap = gap(500.0, 0.0);
+            }),
+            ("no dead air", "stood still 300 ms", &|run| {
+                run.report.rtp.worst_gap = gap(500.0, 300.0);
             }),
             ("Referred-By", "not seen", &|run| {
                 run.refer().referred_by = None;

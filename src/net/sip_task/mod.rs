@@ -19,6 +19,7 @@
 mod ourselves;
 mod routes;
 mod tap;
+mod triage;
 
 use std::future::poll_fn;
 use std::io;
@@ -37,12 +38,14 @@ use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::admission::{Admission, Place};
 use super::listen::{Listener, Listening};
 use super::streams::{self, Streams};
 use super::tls::Tls;
 use ourselves::Ourselves;
 use routes::{Orphan, Routes};
 pub use tap::{Direction, WireLine};
+use triage::Triage;
 
 /// Events of one dialog that its call has not taken yet.
 pub const DIALOG_QUEUE: usize = 64;
@@ -56,6 +59,10 @@ const TAP_QUEUE: usize = 1024;
 const DATAGRAM: usize = 65_536;
 /// Datagrams, or commands, taken in one wake before the others have their turn.
 const TURN: usize = 64;
+/// Between two looks whether all requests have been answered.
+const SETTLE: Duration = Duration::from_millis(10);
+/// Of these, new calls, while there is more to read.
+const NEW_CALLS: usize = 8;
 /// When no timer runs.
 const IDLE: Duration = Duration::from_hours(1);
 
@@ -66,6 +73,8 @@ pub struct Arrived {
     pub invited: Box<Invited>,
     /// What happens in its dialog. Dropping it hangs up.
     pub events: mpsc::Receiver<DialogEvent>,
+    /// Its place on this node, where there is admission: held as long as anything of the call is left.
+    pub place: Option<Place>,
 }
 
 /// A call we place.
@@ -105,6 +114,7 @@ enum Request {
     Readiness(Readiness),
     Trunks(Trunks),
     Counters(oneshot::Sender<Counters>),
+    Unanswered(oneshot::Sender<usize>),
     Streams(oneshot::Sender<streams::Counters>),
     Tls(Tls),
     Name {
@@ -129,6 +139,7 @@ impl std::fmt::Debug for Request {
             Self::Readiness(_) => "Readiness",
             Self::Trunks(_) => "Trunks",
             Self::Counters(_) => "Counters",
+            Self::Unanswered(_) => "Unanswered",
             Self::Streams(_) => "Streams",
             Self::Tls(_) => "Tls",
             Self::Name { .. } => "Name",
@@ -187,6 +198,18 @@ impl SipHandle {
         let (reply, counters) = oneshot::channel();
         self.ask(Request::Counters(reply)).await?;
         counters.await.map_err(|_| SipError::Stopped)
+    }
+
+    /// Waits until every request we sent has been answered, or given up by its transaction.
+    pub async fn settled(&self) {
+        loop {
+            let (reply, unanswered) = oneshot::channel();
+            let asked = self.ask(Request::Unanswered(reply)).await;
+            if asked.is_err() || unanswered.await.is_ok_and(|count| count == 0) {
+                return;
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
     }
 
     /// What has become of stream connections.
@@ -258,6 +281,7 @@ pub struct Signalling {
 ///
 /// * `config`: its list of what is listened on is filled in here.
 /// * `listeners`: see [`super::listen::listen`]; each sends what the core wants sent from its address.
+/// * `admission`: asked about each new call; `None`: only the endpoint's own limits hold.
 ///
 /// # Errors
 /// When a socket cannot be served by the runtime.
@@ -266,6 +290,7 @@ pub fn start(
     entropy: Entropy,
     listeners: Vec<Listener>,
     streams: streams::Config,
+    admission: Option<Admission>,
 ) -> io::Result<Signalling> {
     let (mut bound, mut streaming, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
     for listener in listeners {
@@ -292,8 +317,13 @@ pub fn start(
         tap: tap.clone(),
         addresses,
     };
+    let mut endpoint = Endpoint::new(config, entropy);
+    if let Some(gate) = admission.clone() {
+        endpoint.set_gate(Box::new(gate));
+    }
     let task = Task {
-        endpoint: Endpoint::new(config, entropy),
+        endpoint,
+        admission,
         sockets: bound,
         streams: Streams::start(streams, streaming)?,
         requests: request_queue,
@@ -301,6 +331,7 @@ pub fn start(
         routes: Routes::default(),
         tap,
         ourselves: Ourselves::default(),
+        triage: Triage::default(),
     };
     Ok(Signalling {
         handle,
@@ -316,6 +347,7 @@ struct Bound {
 
 struct Task {
     endpoint: Endpoint,
+    admission: Option<Admission>,
     sockets: Vec<Bound>,
     streams: Streams,
     requests: mpsc::Receiver<Request>,
@@ -323,6 +355,7 @@ struct Task {
     routes: Routes,
     tap: broadcast::Sender<WireLine>,
     ourselves: Ourselves,
+    triage: Triage,
 }
 
 impl Task {
@@ -362,14 +395,32 @@ impl Task {
                         local: self.ourselves.towards(*local, remote),
                         remote,
                     };
-                    let datagram = Bytes::copy_from_slice(&scratch[..len]);
-                    tap::tell(&self.tap, now, Direction::Received, flow, &datagram);
-                    self.endpoint.handle_datagram(now, flow, &datagram);
+                    if let Some(datagram) = self.triage.sort(flow, &scratch[..len]) {
+                        self.take(now, flow, &datagram);
+                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.take_waiting(now, usize::MAX);
+                }
                 // An ICMP error about something we sent; retransmission finds out by itself.
                 Err(error) => tracing::debug!(%error, "signalling socket"),
             }
+        }
+        // There is more to read, and what it is about may be more urgent.
+        self.take_waiting(now, NEW_CALLS);
+    }
+
+    fn take(&mut self, now: Instant, flow: Flow, datagram: &Bytes) {
+        tap::tell(&self.tap, now, Direction::Received, flow, datagram);
+        self.endpoint.handle_datagram(now, flow, datagram);
+    }
+
+    fn take_waiting(&mut self, now: Instant, most: usize) {
+        for _ in 0..most {
+            let Some((flow, datagram)) = self.triage.next() else {
+                return;
+            };
+            self.take(now, flow, &datagram);
         }
     }
 
@@ -434,7 +485,12 @@ impl Task {
             Request::Readiness(readiness) => self.endpoint.set_readiness(readiness),
             Request::Trunks(trunks) => self.endpoint.set_trunks(trunks),
             Request::Counters(reply) => {
-                let _ = reply.send(self.endpoint.counters());
+                let mut counters = self.endpoint.counters();
+                counters.shed = self.triage.dropped();
+                let _ = reply.send(counters);
+            }
+            Request::Unanswered(reply) => {
+                let _ = reply.send(self.endpoint.unanswered());
             }
             Request::Streams(reply) => {
                 let _ = reply.send(self.streams.counters());
@@ -506,7 +562,13 @@ impl Task {
     fn arrive(&mut self, now: Instant, invited: Box<Invited>) {
         let dialog = invited.dialog;
         let events = self.routes.open(now, dialog);
-        if self.ingress.try_send(Arrived { invited, events }).is_ok() {
+        let source = invited.flow.remote.ip();
+        let arrived = Arrived {
+            invited,
+            events,
+            place: self.admission.as_ref().map(|gate| gate.place(source)),
+        };
+        if self.ingress.try_send(arrived).is_ok() {
             return;
         }
         self.routes.close(dialog);

@@ -110,7 +110,10 @@ pub(super) enum Event {
 
 /// What the streams wait for.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(super) struct Input(Arrival);
+
+#[derive(Debug)]
+enum Arrival {
     Accepted(Accepted),
     News(News),
 }
@@ -195,8 +198,8 @@ impl Streams {
     /// Waits for something to happen. Cancel-safe.
     pub(super) async fn next(&mut self) -> Input {
         tokio::select! {
-            Some(news) = self.news_queue.recv() => Input::News(news),
-            Some(accepted) = self.accepted_queue.recv() => Input::Accepted(accepted),
+            Some(news) = self.news_queue.recv() => Input(Arrival::News(news)),
+            Some(accepted) = self.accepted_queue.recv() => Input(Arrival::Accepted(accepted)),
             // Both senders are kept here, so neither queue ends.
             else => std::future::pending().await,
         }
@@ -204,24 +207,25 @@ impl Streams {
 
     /// What has happened already.
     pub(super) fn try_next(&mut self) -> Option<Input> {
-        let news = self.news_queue.try_recv().ok().map(Input::News);
-        news.or_else(|| self.accepted_queue.try_recv().ok().map(Input::Accepted))
+        let news = self.news_queue.try_recv().ok().map(Arrival::News);
+        let accepted = || self.accepted_queue.try_recv().ok().map(Arrival::Accepted);
+        news.or_else(accepted).map(Input)
     }
 
     /// Takes note of what happened; [`Streams::poll_event`] tells what it means.
-    pub(super) fn handle(&mut self, now: Instant, input: Input) {
+    pub(super) fn handle(&mut self, now: Instant, Input(input): Input) {
         match input {
-            Input::Accepted(Accepted::Connection {
+            Arrival::Accepted(Accepted::Connection {
                 transport,
                 stream,
                 remote,
             }) => self.accept(now, transport, stream, remote),
-            Input::Accepted(Accepted::NoRoom) => {
+            Arrival::Accepted(Accepted::NoRoom) => {
                 if let Some(victim) = self.census.expendable() {
                     self.evict(victim);
                 }
             }
-            Input::News(News { from, said }) => self.hear(now, from, said),
+            Arrival::News(News { from, said }) => self.hear(now, from, said),
         }
     }
 

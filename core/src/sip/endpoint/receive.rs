@@ -167,7 +167,7 @@ impl Endpoint {
         if let Err(refusal) = screen::answerable(request).and_then(|()| screen::outside(request)) {
             return self.core.refuse_for(request, flow, &refusal);
         }
-        let full = |gate: &mut Box<dyn Gate>| gate.full(now).map(|busy| busy.seconds());
+        let full = |gate: &mut Box<dyn Gate>| gate.full(now).map(Busy::seconds);
         let busy = self.unready().or_else(|| self.gate.as_mut().and_then(full));
         if let Some(retry_after) = busy {
             return self.core.refuse_overloaded(request, flow, &retry_after);

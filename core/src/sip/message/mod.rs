@@ -31,6 +31,7 @@ mod name;
 mod name_addr;
 mod params;
 mod parse;
+pub mod peek;
 mod status;
 pub mod uri;
 mod validate;
