@@ -11,6 +11,7 @@ use ezk_sip_types::msg::{Line, MessageLine, PullParser};
 use ezk_sip_types::parse::Parse;
 use proptest::prelude::*;
 use rsip::prelude::HasHeaders;
+use std::fmt::Write as _;
 
 /// What a parser makes of a message: start line, fields, body.
 #[derive(Debug, PartialEq, Eq)]
@@ -118,26 +119,24 @@ fn message() -> impl Strategy<Value = (Bytes, bool)> {
             let name = |long: &'static str, short: &'static str| if compact { short } else { long };
             let gap = if fold { "\r\n\t " } else { " " };
             let mut text = format!("{method} sip:bot@voice.example SIP/2.0\r\n");
+            let mut line = |name: &str, value: String| {
+                let written = write!(text, "{name}:{value}\r\n");
+                assert!(written.is_ok(), "a String takes everything");
+            };
             for via in 0..vias {
-                text += &format!(
-                    "{}: SIP/2.0/UDP h{via}.example:5060;branch=z9hG4bK{tag}{via}\r\n",
-                    name("Via", "v")
-                );
+                let value = format!(" SIP/2.0/UDP h{via}.example:5060;branch=z9hG4bK{tag}{via}");
+                line(name("Via", "v"), value);
             }
-            text += &format!(
-                "Max-Forwards: 70\r\n{}:{gap}{from};tag={tag}\r\n",
-                name("From", "f")
-            );
-            text += &format!(
-                "{}: {to}\r\n{}: {call}\r\nCSeq: {number} {method}\r\n",
-                name("To", "t"),
-                name("Call-ID", "i")
-            );
-            text += &format!("{}:{gap}<sip:me@10.0.0.1>\r\n", name("Contact", "m"));
+            line("Max-Forwards", " 70".into());
+            line(name("From", "f"), format!("{gap}{from};tag={tag}"));
+            line(name("To", "t"), format!(" {to}"));
+            line(name("Call-ID", "i"), format!(" {call}"));
+            line("CSeq", format!(" {number} {method}"));
+            line(name("Contact", "m"), format!("{gap}<sip:me@10.0.0.1>"));
             for (name, value) in extra {
-                text += &format!("{name}: {value}\r\n");
+                line(&name, format!(" {value}"));
             }
-            text += &format!("{}: {}\r\n\r\n", name("Content-Length", "l"), body.len());
+            line(name("Content-Length", "l"), format!(" {}\r\n", body.len()));
             let plain = !compact && !fold;
             ([text.as_bytes(), &body].concat().into(), plain)
         },

@@ -44,10 +44,13 @@ fn holds_exactly(wire: &Bytes, names: &[&str], body: &[u8]) {
     assert_eq!(written, names);
     assert_eq!(message.body().as_ref(), body);
     let head = &wire[..wire.len() - body.len()];
-    let feeds = head.iter().filter(|octet| **octet == b'\n').count();
-    let returns = head.iter().filter(|octet| **octet == b'\r').count();
+    let (feeds, returns) = (count(head, b'\n'), count(head, b'\r'));
     assert_eq!((feeds, returns), (names.len() + 2, names.len() + 2));
     assert!(!head.contains(&0), "no NUL");
+}
+
+fn count(octets: &[u8], octet: u8) -> usize {
+    memchr::memchr_iter(octet, octets).count()
 }
 
 fn asked() -> Request {
@@ -287,8 +290,7 @@ impl Line {
                 assert!(message.headers().named("Injected").is_none());
                 let body = message.body().len();
                 let head = &transmit.payload[..transmit.payload.len() - body];
-                let lines = head.iter().filter(|octet| **octet == b'\n').count();
-                assert_eq!(lines, message.headers().len() + 2);
+                assert_eq!(count(head, b'\n'), message.headers().len() + 2);
                 message
             })
             .collect()

@@ -11,9 +11,10 @@ use baton::bridge::{Bridge, CallObserver};
 use baton::config::Config;
 use baton::ingress;
 use baton::net::admission::Admission;
+use baton::net::listen::{Listening, listen};
 use baton::net::media_shard::Shards;
 use baton::net::ports::RtpPorts;
-use baton::net::{sip_task, udp};
+use baton::net::{sip_task, streams};
 use baton::softphone::{CallPlan, Keep, LiveCall, Outcome};
 use baton_core::admission::{self, Lifecycle};
 use baton_core::call::Final;
@@ -22,6 +23,7 @@ use baton_core::history::{
     Memory, Session,
 };
 use baton_core::leg::Leg;
+use baton_core::sip::endpoint::Transport;
 use baton_core::vocab::{Entropy, HandoffKey};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -99,10 +101,20 @@ fn house(at_answer: bool) -> House {
     };
     let admission = Admission::new(limits, entropy.fork());
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let socket = udp::listen(any_port, "[sip] listen").expect("a free port");
-    let gate = Some(admission.clone());
-    let signalling = sip_task::start(config.endpoint(), entropy.fork(), vec![socket], gate)
-        .expect("within a runtime");
+    let wanted = Listening {
+        transport: Transport::Udp,
+        address: any_port,
+    };
+    let socket = listen(wanted, "[sip] listen").expect("a free port");
+    let listening = socket.listening().expect("a bound socket");
+    let signalling = sip_task::start(
+        config.endpoint(&[listening]),
+        entropy.fork(),
+        vec![socket],
+        streams::Config::default(),
+        Some(admission.clone()),
+    )
+    .expect("within a runtime");
     let bomb = Arc::new(Bomb {
         store: Memory::default(),
         at_answer,
@@ -131,7 +143,7 @@ fn house(at_answer: bool) -> House {
         signalling.arrivals,
     ));
     House {
-        address: signalling.handle.addresses()[0],
+        address: signalling.handle.addresses()[0].address,
         bomb,
         registry,
         admission,

@@ -396,7 +396,7 @@ impl Task {
                         remote,
                     };
                     if let Some(datagram) = self.triage.sort(flow, &scratch[..len]) {
-                        self.take(now, flow, &datagram);
+                        self.take_message(now, flow, &datagram);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -410,9 +410,9 @@ impl Task {
         self.take_waiting(now, NEW_CALLS);
     }
 
-    fn take(&mut self, now: Instant, flow: Flow, datagram: &Bytes) {
-        tap::tell(&self.tap, now, Direction::Received, flow, datagram);
-        self.endpoint.handle_datagram(now, flow, datagram);
+    fn take_message(&mut self, now: Instant, flow: Flow, message: &Bytes) {
+        tap::tell(&self.tap, now, Direction::Received, flow, message);
+        self.endpoint.handle_datagram(now, flow, message);
     }
 
     fn take_waiting(&mut self, now: Instant, most: usize) {
@@ -420,7 +420,7 @@ impl Task {
             let Some((flow, datagram)) = self.triage.next() else {
                 return;
             };
-            self.take(now, flow, &datagram);
+            self.take_message(now, flow, &datagram);
         }
     }
 
@@ -440,8 +440,7 @@ impl Task {
         match event {
             streams::Event::Open(flow, identity) => self.endpoint.handle_connected(&flow, identity),
             streams::Event::Message(flow, message) => {
-                tap::tell(&self.tap, now, Direction::Received, flow, &message);
-                self.endpoint.handle_datagram(now, flow, &message);
+                self.take_message(now, flow, &message);
             }
             streams::Event::Broken(flow, error) => {
                 tracing::debug!(%error, "a stream cannot go on");

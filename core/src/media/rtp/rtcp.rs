@@ -64,7 +64,7 @@ pub enum RtcpError {
 pub struct Compound<'a>(&'a [u8]);
 
 /// One packet of a compound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet<'a> {
     /// SR (§6.4.1).
     SenderReport {
@@ -152,7 +152,7 @@ pub struct ReportBlock {
     pub since_last_sr: u32,
 }
 
-/// VoIP metrics (RFC 3611 §4.7), those that tell how a call sounds.
+/// `VoIP` metrics (RFC 3611 §4.7), those that tell how a call sounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VoipMetrics {
     /// The source they are about.
@@ -315,7 +315,7 @@ impl SenderInfo {
 }
 
 /// The report blocks of one SR or RR.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reports<'a>(&'a [u8]);
 
 impl<'a> Reports<'a> {
@@ -346,7 +346,7 @@ impl Iterator for Reports<'_> {
 }
 
 /// Synchronisation sources, four octets each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources<'a>(&'a [u8]);
 
 impl Iterator for Sources<'_> {
@@ -360,7 +360,7 @@ impl Iterator for Sources<'_> {
 }
 
 /// The chunks of an SDES: a source and what it says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunks<'a> {
     octets: &'a [u8],
     left: usize,
@@ -372,7 +372,7 @@ impl<'a> Chunks<'a> {
             octets,
             left: count,
         };
-        (all.count() == count).then_some(all)
+        (all.clone().count() == count).then_some(all)
     }
 }
 
@@ -394,7 +394,7 @@ impl<'a> Iterator for Chunks<'a> {
 }
 
 /// Items of one chunk: type (1 is CNAME) and octets that should be UTF-8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Items<'a>(&'a [u8]);
 
 impl<'a> Iterator for Items<'a> {
@@ -411,13 +411,13 @@ impl<'a> Iterator for Items<'a> {
 }
 
 /// The blocks of an extended report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocks<'a>(&'a [u8]);
 
 /// One block of an extended report (RFC 3611 §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block<'a> {
-    /// 7 is VoIP metrics.
+    /// 7 is `VoIP` metrics.
     pub kind: u8,
     /// Meaning depends on the kind.
     pub specific: u8,
@@ -452,7 +452,7 @@ impl<'a> Iterator for Blocks<'a> {
 }
 
 impl Block<'_> {
-    /// As VoIP metrics, when it is that.
+    /// As `VoIP` metrics, when it is that.
     pub fn voip_metrics(&self) -> Option<VoipMetrics> {
         let octets = self.contents;
         if self.kind != 7 || octets.len() != 32 {
@@ -560,13 +560,13 @@ mod tests {
         let datagram = [rr(), sdes, bye, app, xr, other].concat();
         let packets: Vec<_> = parse(&datagram).unwrap().packets().collect();
         assert_eq!(packets.len(), 6);
-        let Packet::SourceDescription(mut chunks) = packets[1] else {
+        let Packet::SourceDescription(mut chunks) = packets[1].clone() else {
             panic!("SDES");
         };
         let (ssrc, items) = chunks.next().unwrap();
         assert_eq!((ssrc, chunks.next()), (9, None));
         assert_eq!(items.collect::<Vec<_>>(), [(1, &b"a@h"[..])]);
-        let Packet::Bye { sources, reason } = packets[2] else {
+        let Packet::Bye { sources, reason } = packets[2].clone() else {
             panic!("BYE");
         };
         assert_eq!(
@@ -582,7 +582,7 @@ mod tests {
                 ..
             }
         ));
-        let Packet::ExtendedReport { mut blocks, .. } = packets[4] else {
+        let Packet::ExtendedReport { mut blocks, .. } = packets[4].clone() else {
             panic!("XR");
         };
         let voip = blocks.next().unwrap().voip_metrics().unwrap();

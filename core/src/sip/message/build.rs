@@ -128,8 +128,8 @@ impl Lines {
         }
     }
 
-    /// The whole message: start line, these lines, Content-Length, body.
-    fn finish(mut self, start_line: &str, body: &Bytes) -> Result<(Headers, Bytes), BuildError> {
+    /// The whole message: start line in pieces, these lines, Content-Length, body.
+    fn finish(mut self, start_line: &[&str], body: &Bytes) -> Result<(Headers, Bytes), BuildError> {
         self.push(
             Some(Name::ContentLength),
             Name::ContentLength.as_str(),
@@ -138,13 +138,15 @@ impl Lines {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let offset = start_line.len();
+        let offset = start_line.iter().map(|piece| piece.len()).sum();
         let head = offset + self.octets.len() + 2;
         if head + body.len() > limits::MESSAGE {
             return Err(BuildError::TooLarge);
         }
         let mut wire = Vec::with_capacity(head + body.len());
-        wire.extend_from_slice(start_line.as_bytes());
+        for piece in start_line {
+            wire.extend_from_slice(piece.as_bytes());
+        }
         wire.extend_from_slice(&self.octets);
         wire.extend_from_slice(b"\r\n");
         wire.extend_from_slice(body);
@@ -153,7 +155,7 @@ impl Lines {
         }
         let wire = Bytes::from(wire);
         let headers = Headers {
-            text: text_of(wire.slice(..head)),
+            text: text_of(&wire.slice(..head)),
             wire: wire.clone(),
             fields: self.fields,
         };
@@ -162,9 +164,9 @@ impl Lines {
 }
 
 /// Copied lines may hold octets that are no UTF-8; they are shown as `_`, as when they were parsed.
-fn text_of(head: Bytes) -> ByteString {
+fn text_of(head: &Bytes) -> ByteString {
     ByteString::try_from(head.clone())
-        .unwrap_or_else(|_| ByteString::from(super::parse::shown(&head)))
+        .unwrap_or_else(|_| ByteString::from(super::parse::shown(head)))
 }
 
 impl Field {
@@ -258,9 +260,11 @@ impl RequestBuilder {
     /// # Errors
     /// The first thing that could not be written; nothing is written then.
     pub fn build(self) -> Result<Request, BuildError> {
-        let start_line = format!("{} {} SIP/2.0\r\n", self.method, self.uri);
         let start = self.method.as_str().len() + 1;
-        let (headers, body) = self.lines.finish(&start_line, &self.body)?;
+        let (headers, body) = self.lines.finish(
+            &[self.method.as_str(), " ", &self.uri, " SIP/2.0\r\n"],
+            &self.body,
+        )?;
         Ok(Request {
             uri: Span::new(start, start + self.uri.len()),
             method: self.method,
@@ -366,7 +370,7 @@ impl<'r> ResponseBuilder<'r> {
             .reason
             .as_deref()
             .unwrap_or_else(|| reason_phrase(self.status));
-        let start_line = format!("SIP/2.0 {} {phrase}\r\n", self.status);
+        let status = self.status.to_string();
         let headers = &self.request.headers;
         let mut lines = Lines::with_capacity(1024);
         copy_vias(&mut lines, headers, self.source);
@@ -376,7 +380,8 @@ impl<'r> ResponseBuilder<'r> {
         lines.copy(headers, Name::CSeq);
         lines.append(self.lines);
         let reason = Span::new(12, 12 + phrase.len());
-        let (headers, body) = lines.finish(&start_line, &self.body)?;
+        let (headers, body) =
+            lines.finish(&["SIP/2.0 ", &status, " ", phrase, "\r\n"], &self.body)?;
         Ok(Response {
             status: self.status,
             reason,

@@ -112,6 +112,11 @@ pub(super) fn quoted_string(text: &str) -> Option<&str> {
     }
 }
 
+/// Where the next line feed stands.
+pub(super) fn find_line_feed(octets: &[u8], from: usize) -> Option<usize> {
+    memchr(b'\n', octets.get(from..)?).map(|found| from + found)
+}
+
 /// How many of these octets are carriage returns.
 pub(super) fn count_returns(octets: &[u8]) -> usize {
     memchr_iter(b'\r', octets).count()

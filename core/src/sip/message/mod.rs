@@ -19,6 +19,7 @@
 //!
 //! Not here: which values are supported (methods, schemes, Require, body types). That is the endpoint's.
 
+pub mod body;
 mod build;
 mod error;
 mod escape;

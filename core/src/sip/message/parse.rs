@@ -5,7 +5,7 @@
 
 use super::error::{Fault, ParseError};
 use super::headers::{Field, Headers, Span};
-use super::lex::{count_returns, is_space, is_token, is_token_octet, trim};
+use super::lex::{count_returns, find_line_feed, is_space, is_token, is_token_octet, trim};
 use super::limits;
 use super::method::Method;
 use super::name::Name;
@@ -70,7 +70,7 @@ impl<'a> Scan<'a> {
         let mut at = scan.first_line();
         let mut returns = usize::from(scan.start_line + 2 == at);
         loop {
-            let Some(feed) = memchr(b'\n', &octets[at..]).map(|found| at + found) else {
+            let Some(feed) = find_line_feed(octets, at) else {
                 // No empty line: what is left may be half a header, so it is not read.
                 scan.fault(Fault::Truncated);
                 break;
@@ -96,10 +96,9 @@ impl<'a> Scan<'a> {
 
     /// Where the line after it starts.
     fn first_line(&mut self) -> usize {
-        let end = memchr(b'\n', self.octets).unwrap_or(self.octets.len());
+        let end = find_line_feed(self.octets, 0).unwrap_or(self.octets.len());
         self.start_line = match &self.octets[..end] {
-            [line @ .., b'\r'] => line.len(),
-            line => line.len(),
+            [line @ .., b'\r'] | line => line.len(),
         };
         if end > limits::START_LINE {
             self.fault(Fault::StartLineTooLong);
