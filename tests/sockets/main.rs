@@ -10,4 +10,7 @@ mod bad_input;
 mod crash;
 mod program;
 mod sipp;
+mod streams;
 mod support;
+mod tls;
+mod transports;

@@ -290,7 +290,7 @@ impl Streams {
         if self.sweep.is_none_or(|at| at > now) {
             return;
         }
-        self.sweep = (self.census.len() > 0).then(|| now + SWEEP);
+        self.sweep = (self.census.len() > 0).then(|| now + self.rhythm());
         let Some(then) = now.checked_sub(self.limits.idle) else {
             return; // the machine's clock is younger than that
         };
@@ -314,6 +314,11 @@ impl Streams {
             open: self.connections.len() as u64,
             ..self.counters
         }
+    }
+
+    /// How often idle connections are looked for.
+    fn rhythm(&self) -> Duration {
+        SWEEP.min(self.limits.idle / 2)
     }
 
     /// The connection of this flow, or one of ours to the same peer.
@@ -455,7 +460,7 @@ impl Streams {
         };
         self.connections.insert(id, connection);
         self.by_flow.insert(flow, id);
-        self.sweep.get_or_insert(now + SWEEP);
+        self.sweep.get_or_insert(now + self.rhythm());
         id
     }
 

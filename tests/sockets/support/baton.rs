@@ -23,6 +23,8 @@ pub(crate) struct Setup {
     dir: TempDir,
     agents: String,
     sip: String,
+    /// Listens on TLS too.
+    tls: bool,
     media: String,
     store: String,
     pub(crate) more: String,
@@ -38,6 +40,7 @@ impl Setup {
             ports: Ports::take(),
             agents: "[[agent]]\nname = \"bot\"\nkind = \"scripted\"\n".into(),
             sip: String::new(),
+            tls: false,
             media: String::new(),
             store: format!("embedded:{}/store", dir.path().display()),
             more: String::new(),
@@ -56,6 +59,17 @@ impl Setup {
     /// Further lines of `[sip]`.
     pub(crate) fn sip(mut self, lines: &str) -> Self {
         lines.clone_into(&mut self.sip);
+        self
+    }
+
+    /// Listens on TLS too, with this certificate.
+    pub(crate) fn tls(mut self, certificate: &Path, key: &Path) -> Self {
+        self.tls = true;
+        self.sip = format!(
+            "tls = {{ certificate = \"{}\", key = \"{}\" }}",
+            certificate.display(),
+            key.display()
+        );
         self
     }
 
@@ -149,7 +163,7 @@ impl Setup {
         format!(
             r#"
 [sip]
-listen = ["udp:127.0.0.1:{sip_port}"]
+listen = ["udp:127.0.0.1:{sip_port}", "tcp:127.0.0.1:{sip_port}"{secure}]
 public_address = "127.0.0.1"
 drain_timeout = "{drain}"
 {sip}
@@ -173,6 +187,11 @@ target = "sip:humans@127.0.0.1"
 {more}
 "#,
             sip_port = self.ports.sip(),
+            secure = if self.tls {
+                format!(", \"tls:127.0.0.1:{}\"", self.ports.sips())
+            } else {
+                String::new()
+            },
             http_port = self.ports.http(),
             drain = self.drain,
             sip = self.sip,

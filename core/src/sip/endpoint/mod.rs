@@ -229,11 +229,12 @@ impl Endpoint {
         self.core.layer.connections.insert(flow, identity);
     }
 
-    /// A stream connection is gone. Requests of ours that wait for an answer by it take their other way, or fail;
+    /// A stream connection is gone. Requests of ours that wait for an answer by it take their other way, or are said once
+    /// more by a new connection: the old one may have been closed before they arrived, and a repeat does no harm;
     /// answers that are still to come go by a new connection to where the Via says (§18.2.2).
     pub fn handle_closed(&mut self, now: Instant, flow: &Flow) {
         self.core.layer.handle_closed(flow);
-        self.leave(now, flow);
+        self.leave(now, flow, Loss::Connection);
     }
 
     /// Sending on a flow failed. Requests waiting for an answer there take their next way if they have one, and fail at
@@ -242,13 +243,16 @@ impl Endpoint {
         tracing::debug!(transport = flow.transport.as_str(), why, "send failed");
         self.core.layer.counters.send_errors += 1;
         self.core.layer.connections.handle_refused(now, flow);
-        self.leave(now, flow);
+        self.leave(now, flow, Loss::Way);
     }
 
     /// No request of ours waits for an answer by this way any longer.
-    fn leave(&mut self, now: Instant, flow: &Flow) {
+    fn leave(&mut self, now: Instant, flow: &Flow, loss: Loss) {
         for client in self.core.layer.waiting_on(flow) {
             if self.core.go_next_way(now, client) {
+                continue;
+            }
+            if loss == Loss::Connection && self.core.layer.reconnect(client) {
                 continue;
             }
             if let Some(origin) = self.core.layer.give_up(client) {
@@ -341,6 +345,15 @@ impl Endpoint {
         }
         Some(done)
     }
+}
+
+/// What was lost with a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// A connection; there may be another to the same place.
+    Connection,
+    /// The way itself.
+    Way,
 }
 
 fn untagged(value: &str) -> Option<NameAddr<'_>> {
