@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
+use baton_core::admission::Lifecycle;
 use baton_core::history::Backend;
 use baton_core::leg::Leg;
 use baton_core::vocab::Entropy;
@@ -19,6 +20,7 @@ use crate::bridge::registry::Registry;
 use crate::config::{self, Config};
 use crate::http::{self, Readiness};
 use crate::ingress;
+use crate::net::admission::Admission;
 use crate::net::listen::{ListenError, Listener, Listening, listen};
 use crate::net::media_shard::Shards;
 use crate::net::ports::{PortRange, RtpPorts};
@@ -95,14 +97,15 @@ impl Node {
         let http = listener
             .local_addr()
             .map_err(|why| system("the HTTP address", why))?;
-        let signalling = signalling(config, entropy.fork(), sockets, streams)?;
+        let ingress = config.ingress();
+        let admission = Admission::new(ingress.limits, entropy.fork());
+        let signalling = signalling(config, entropy.fork(), sockets, streams, admission.clone())?;
         let sip = signalling.handle.clone();
         let shards = Shards::<Leg>::start(cores()).map_err(|why| system("media threads", why))?;
         let registry = Arc::new(Registry::default());
         let metrics = Arc::new(Metrics::new());
-        let (stop, stopped) = watch::channel(false);
+        let lifecycle = watch::Sender::new(Lifecycle::default());
         let (stop_http, http_stopped) = watch::channel(false);
-        let draining = Arc::new(watch::channel(false).0);
         let bridge = Arc::new(Bridge {
             sip: sip.clone(),
             shards: shards.handle(),
@@ -113,10 +116,10 @@ impl Node {
             observer: Arc::new(Observer::new(metrics.clone())),
             media: config.voice(),
             node: node_name(),
-            stop: stopped,
+            lifecycle: lifecycle.subscribe(),
             entropy: Mutex::new(entropy.fork()),
         });
-        let ingress = ingress::Current::new(config.ingress());
+        let ingress = ingress::Current::new(ingress);
         let calls = tokio::spawn(ingress::sip::serve(
             bridge.clone(),
             ingress.clone(),
@@ -125,7 +128,7 @@ impl Node {
         let ports = http::Ports {
             history: store.clone(),
             registry: registry.clone(),
-            readiness: readiness(draining.clone()),
+            readiness: readiness(lifecycle.subscribe()),
             metrics: Arc::new({
                 let metrics = metrics.clone();
                 move || metrics.render()
@@ -137,15 +140,15 @@ impl Node {
             ports,
         );
         let web = tokio::spawn(serve_http(listener, state, http_stopped));
-        tokio::spawn(sample(metrics, Arc::downgrade(&bridge)));
+        tokio::spawn(sample(metrics, Arc::downgrade(&bridge), admission.clone()));
         Ok(Self {
             sip,
             http,
             registry,
             config: RwLock::new(Arc::new(config.clone())),
             ingress,
-            draining,
-            stop,
+            admission,
+            lifecycle,
             stop_http,
             calls,
             web,
@@ -186,11 +189,13 @@ fn signalling(
     entropy: Entropy,
     sockets: Vec<Listener>,
     streams: streams::Config,
+    admission: Admission,
 ) -> Result<Signalling, StartError> {
     let listening: std::io::Result<Vec<Listening>> =
         sockets.iter().map(Listener::listening).collect();
     let listening = listening.map_err(|why| system("the SIP addresses", why))?;
-    sip_task::start(config.endpoint(&listening), entropy, sockets, streams)
+    let endpoint = config.endpoint(&listening);
+    sip_task::start(endpoint, entropy, sockets, streams, Some(admission))
         .map_err(|why| system("signalling", why))
 }
 
@@ -239,12 +244,12 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn readiness(draining: Arc<watch::Sender<bool>>) -> Arc<dyn Fn() -> Readiness + Send + Sync> {
+fn readiness(lifecycle: watch::Receiver<Lifecycle>) -> Arc<dyn Fn() -> Readiness + Send + Sync> {
     Arc::new(move || {
-        if *draining.borrow() {
-            Readiness::NotReady("draining".into())
-        } else {
+        if lifecycle.borrow().takes_calls() {
             Readiness::Ready
+        } else {
+            Readiness::NotReady("draining".into())
         }
     })
 }
@@ -260,7 +265,7 @@ async fn serve_http(listener: TcpListener, state: http::State, mut stopped: watc
 }
 
 /// Copies the counters that live elsewhere into the metrics, once a second, until the bridge is gone.
-async fn sample(metrics: Arc<Metrics>, bridge: Weak<Bridge>) {
+async fn sample(metrics: Arc<Metrics>, bridge: Weak<Bridge>, admission: Admission) {
     let mut every = tokio::time::interval(Duration::from_secs(1));
     loop {
         every.tick().await;
@@ -269,6 +274,7 @@ async fn sample(metrics: Arc<Metrics>, bridge: Weak<Bridge>) {
         };
         metrics.set_calls(bridge.registry.live_count());
         metrics.sample_media(bridge.shards.stats());
+        metrics.sample_admission(&admission.counters());
         let sip = bridge.sip.clone();
         drop(bridge);
         if let Ok(counters) = sip.counters().await {

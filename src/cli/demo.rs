@@ -57,6 +57,8 @@ const HUMANS: &str = "sip:queue@flex.example.com";
 const KEY_HEADER: &str = "X-Session-History-Key";
 /// What a run keeps for itself within the folder; the next run removes it, so the name must be nobody else's.
 const OURS: &str = ".baton-demo";
+/// How long the end of the bridge may take.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The caller thinks this long before answering.
 const THINKING: Duration = Duration::from_millis(700);
 /// From the end of the caller's words to the agent's: hangover, "I heard:", and being asked what else.
@@ -91,7 +93,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.keep && all_seen {
         keep(&node, history.ok()).await;
     }
-    node.stop().await;
+    node.stop(LAST_WORDS).await;
     let missing = steps.iter().find(|step| !step.seen);
     if let Some(step) = missing {
         eprintln!(

@@ -40,6 +40,7 @@ impl Config {
                 ..Default::default()
             },
             trunks: self.trunk_table(),
+            limits: self.endpoint_limits(),
             ..endpoint::Config::default()
         }
     }
@@ -71,6 +72,18 @@ impl Config {
             identity: certificate.zip(key),
             client_ca,
             ca,
+        }
+    }
+
+    /// Room for every call that may be, for the dialogs that linger after theirs, and for transfers.
+    fn endpoint_limits(&self) -> endpoint::Limits {
+        let calls = self.sip.max_calls as usize;
+        let default = endpoint::Limits::default();
+        endpoint::Limits {
+            dialogs: default.dialogs.max(calls.saturating_mul(4)),
+            transactions: default.transactions.max(calls.saturating_mul(16)),
+            unacknowledged_per_source: self.sip.max_unacknowledged_per_source as usize,
+            ..default
         }
     }
 

@@ -75,6 +75,7 @@ pub fn findings(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     lists(config, &mut found);
     tls(config, &mut found);
+    limits(config, &mut found);
     names(config, &mut found);
     routes(config, &mut found);
     agents(config, &mut found);
@@ -136,6 +137,30 @@ fn tls(config: &Config, found: &mut Vec<Finding>) {
             "add \"tls:0.0.0.0:5061\" to listen",
         )),
         _ => {}
+    }
+}
+
+/// Numbers that turn calls away.
+fn limits(config: &Config, found: &mut Vec<Finding>) {
+    let sip = &config.sip;
+    for (key, value) in [
+        ("max_calls", sip.max_calls),
+        ("max_calls_per_second", sip.max_calls_per_second),
+    ] {
+        if value == 0 {
+            found.push(Finding::warning(
+                format!("[sip] {key}"),
+                "is 0, so every call is answered 503",
+                "write how many calls this machine carries, or leave it out",
+            ));
+        }
+    }
+    if sip.max_unacknowledged_per_source == 0 {
+        found.push(Finding::warning(
+            "[sip] max_unacknowledged_per_source",
+            "is 0, so one source that never acknowledges our answers may take every line",
+            "write a number above the calls that one trunk has between answer and ACK, such as 100",
+        ));
     }
 }
 
@@ -349,6 +374,31 @@ mod tests {
     #[test]
     fn the_defaults_have_no_error() {
         assert_eq!(errors(""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn limits_that_turn_everybody_away_or_nobody_are_warned_of() {
+        let warned = |lines: &str| {
+            let config = from_str(lines, std::path::Path::new(".")).unwrap();
+            let found = findings(&config).into_iter();
+            let warnings = found.filter(|f| f.severity == Severity::Warning);
+            warnings.map(|f| f.place).collect::<Vec<_>>()
+        };
+        for key in [
+            "max_calls",
+            "max_calls_per_second",
+            "max_unacknowledged_per_source",
+        ] {
+            let place = format!("[sip] {key}");
+            assert!(
+                warned(&format!("[sip]\n{key} = 0")).contains(&place),
+                "{key}"
+            );
+            assert!(
+                !warned(&format!("[sip]\n{key} = 7")).contains(&place),
+                "{key}"
+            );
+        }
     }
 
     #[test]

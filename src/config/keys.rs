@@ -32,7 +32,8 @@ pub const KEYS: &[Key] = keys! {
         "max_calls" = "1000": "calls at once; above it 503 with Retry-After",
         "max_calls_per_second" = "200": "new calls a second; above it 503 with Retry-After",
         "max_calls_per_source" = "0": "calls at once from one source address; 0 is no limit of its own",
-        "drain_timeout" = r#""60s""#: "how long a stop waits for running calls",
+        "max_unacknowledged_per_source" = "100": "answered calls of one source address whose ACK has not come; above it 503; 0 is no limit",
+        "drain_timeout" = r#""60s""#: "how long a stop waits for running calls before it hands them over",
     }
     "media" {
         "rtp_ports" = r#""10000-19999""#: "UDP ports for RTP",

@@ -72,7 +72,9 @@ pub struct Sip {
     pub max_calls_per_second: u32,
     /// Calls at once from one source address; 0 is no limit of its own.
     pub max_calls_per_source: u32,
-    /// How long a stop waits for running calls.
+    /// Answered calls of one source address whose ACK has not come; 0 is no limit.
+    pub max_unacknowledged_per_source: u32,
+    /// How long a stop waits for running calls before it hands them over.
     #[serde(with = "duration")]
     pub drain_timeout: Duration,
 }
@@ -404,6 +406,7 @@ impl Default for Sip {
             max_calls: 1000,
             max_calls_per_second: 200,
             max_calls_per_source: 0,
+            max_unacknowledged_per_source: 100,
             drain_timeout: Duration::from_mins(1),
         }
     }

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use baton_core::admission;
 use baton_core::leg::event::Summary;
 use baton_core::sip::endpoint::Counters;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -53,6 +54,7 @@ pub struct Metrics {
     connections: Copies<streams::Counters>,
     open_connections: Gauge,
     media: Copies<ShardStats>,
+    admission: Copies<admission::Counters>,
     legs: Gauge,
     calls: Gauge,
     ended: Family<EndLabel, Counter>,
@@ -77,12 +79,14 @@ impl Metrics {
         let sip = sip_counters(&mut registry);
         let connections = connection_counters(&mut registry);
         let media = media_counters(&mut registry);
+        let admission = admission_counters(&mut registry);
         let seconds = |buckets: &[f64]| Histogram::new(buckets.iter().copied());
         let metrics = Self {
             sip,
             connections,
             open_connections: Gauge::default(),
             media,
+            admission,
             legs: Gauge::default(),
             calls: Gauge::default(),
             ended: Family::default(),
@@ -172,6 +176,13 @@ impl Metrics {
             .map(|shard| shard.legs.load(Ordering::Relaxed))
             .sum();
         self.legs.set(i64::try_from(legs).unwrap_or(i64::MAX));
+    }
+
+    /// Copies admission's counters.
+    pub fn sample_admission(&self, counters: &admission::Counters) {
+        for (read, metric) in &self.admission {
+            metric.set(read(counters));
+        }
     }
 
     /// How many calls there are now.
@@ -329,6 +340,32 @@ fn media_counters(registry: &mut Registry) -> Copies<ShardStats> {
         .collect()
 }
 
+fn admission_counters(registry: &mut Registry) -> Copies<admission::Counters> {
+    type Row = (&'static str, &'static str, fn(&admission::Counters) -> u64);
+    let rows: [Row; 4] = [
+        ("admitted", "Calls taken", |c| c.admitted),
+        ("over_calls", "Calls refused: too many at once", |c| {
+            c.over_calls
+        }),
+        ("over_rate", "Calls refused: too many a second", |c| {
+            c.over_rate
+        }),
+        (
+            "over_source",
+            "Calls refused: too many from one source",
+            |c| c.over_source,
+        ),
+    ];
+    let sub = registry.sub_registry_with_prefix("admission");
+    rows.into_iter()
+        .map(|(name, help, read)| {
+            let metric = Sampled::default();
+            sub.register(name, help, metric.0.clone());
+            (read, metric)
+        })
+        .collect()
+}
+
 fn load(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
@@ -346,6 +383,10 @@ mod tests {
         shards[1].legs.store(3, Ordering::Relaxed);
         metrics.sample_media(shards.iter());
         metrics.sample_sip(&Counters::default());
+        metrics.sample_admission(&admission::Counters {
+            over_rate: 6,
+            ..admission::Counters::default()
+        });
         metrics.set_calls(4);
         metrics.sample_streams(&streams::Counters::default());
         let media = Summary {
@@ -364,6 +405,7 @@ mod tests {
             "baton_sip_received_total 0",
             "baton_sip_connections 0",
             "baton_sip_connections_closed_by_limit_total 0",
+            "baton_admission_over_rate_total 6",
             "baton_calls 4",
             "baton_calls_ended_total{kind=\"transferred\"} 1",
             "baton_handoffs_total{style=\"refer\",state=\"transferred\"} 1",

@@ -181,7 +181,7 @@ impl Phone {
             trunks: Trunks::new(vec![anyone]),
             ..endpoint::Config::default()
         };
-        let signalling = sip_task::start(endpoint, entropy.fork(), listeners, streams)?;
+        let signalling = sip_task::start(endpoint, entropy.fork(), listeners, streams, None)?;
         let bound = signalling.handle.address(Transport::Udp);
         let shards = Shards::start(media_threads)?;
         Ok(Self {

@@ -46,6 +46,7 @@ impl Bot {
             Entropy::from_number(seed),
             vec![socket],
             streams,
+            None,
         )
         .unwrap();
         let address = signalling.handle.addresses()[0].address;

@@ -51,7 +51,9 @@ fn the_main_scenarios_go_over_tcp_too() {
     ] {
         for mode in ["t1", "tn"] {
             let mut baton = Baton::start();
-            let far_end = Sipp::plays(scenario).with(&["-t", mode, "-max_socket", "50"]).calls(&mut baton);
+            let far_end = Sipp::plays(scenario)
+                .with(&["-t", mode, "-max_socket", "50"])
+                .calls(&mut baton);
             assert!(
                 far_end.messages.contains("SIP/2.0/TCP"),
                 "{scenario} {mode}"

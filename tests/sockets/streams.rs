@@ -458,6 +458,7 @@ async fn ipv6_is_served_too() {
         baton_core::vocab::Entropy::from_number(14),
         vec![listener],
         Config::default(),
+        None,
     )
     .expect("it starts");
     let to = address(&node, Transport::Tcp);

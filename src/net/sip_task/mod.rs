@@ -37,6 +37,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::admission::{Admission, Place};
 use super::listen::{Listener, Listening};
 use super::streams::{self, Streams};
 use super::tls::Tls;
@@ -56,6 +57,8 @@ const TAP_QUEUE: usize = 1024;
 const DATAGRAM: usize = 65_536;
 /// Datagrams, or commands, taken in one wake before the others have their turn.
 const TURN: usize = 64;
+/// Between two looks whether all requests have been answered.
+const SETTLE: Duration = Duration::from_millis(10);
 /// When no timer runs.
 const IDLE: Duration = Duration::from_hours(1);
 
@@ -66,6 +69,8 @@ pub struct Arrived {
     pub invited: Box<Invited>,
     /// What happens in its dialog. Dropping it hangs up.
     pub events: mpsc::Receiver<DialogEvent>,
+    /// Its place on this node, where there is admission: held as long as anything of the call is left.
+    pub place: Option<Place>,
 }
 
 /// A call we place.
@@ -111,6 +116,7 @@ enum Request {
         remote: SocketAddr,
         name: String,
     },
+    Unanswered(oneshot::Sender<usize>),
 }
 
 /// The way to signalling; clone it freely. When the last one is gone, signalling stops.
@@ -132,6 +138,7 @@ impl std::fmt::Debug for Request {
             Self::Streams(_) => "Streams",
             Self::Tls(_) => "Tls",
             Self::Name { .. } => "Name",
+            Self::Unanswered(_) => "Unanswered",
         })
     }
 }
@@ -217,6 +224,18 @@ impl SipHandle {
         self.ask(Request::Name { remote, name }).await
     }
 
+    /// Waits until every request we sent has been answered, or given up by its transaction.
+    pub async fn settled(&self) {
+        loop {
+            let (reply, unanswered) = oneshot::channel();
+            let asked = self.ask(Request::Unanswered(reply)).await;
+            if asked.is_err() || unanswered.await.is_ok_and(|count| count == 0) {
+                return;
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
+    }
+
     /// Every message from here on, of all dialogs, by its first line. Costs nothing while nobody subscribes; one
     /// subscriber per node is meant to sort the lines by Call-ID.
     pub fn subscribe(&self) -> broadcast::Receiver<WireLine> {
@@ -258,6 +277,7 @@ pub struct Signalling {
 ///
 /// * `config`: its list of what is listened on is filled in here.
 /// * `listeners`: see [`super::listen::listen`]; each sends what the core wants sent from its address.
+/// * `admission`: asked about each new call; `None`: only the endpoint's own limits hold.
 ///
 /// # Errors
 /// When a socket cannot be served by the runtime.
@@ -266,6 +286,7 @@ pub fn start(
     entropy: Entropy,
     listeners: Vec<Listener>,
     streams: streams::Config,
+    admission: Option<Admission>,
 ) -> io::Result<Signalling> {
     let (mut bound, mut streaming, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
     for listener in listeners {
@@ -292,8 +313,13 @@ pub fn start(
         tap: tap.clone(),
         addresses,
     };
+    let mut endpoint = Endpoint::new(config, entropy);
+    if let Some(gate) = admission.clone() {
+        endpoint.set_gate(Box::new(gate));
+    }
     let task = Task {
-        endpoint: Endpoint::new(config, entropy),
+        endpoint,
+        admission,
         sockets: bound,
         streams: Streams::start(streams, streaming)?,
         requests: request_queue,
@@ -316,6 +342,7 @@ struct Bound {
 
 struct Task {
     endpoint: Endpoint,
+    admission: Option<Admission>,
     sockets: Vec<Bound>,
     streams: Streams,
     requests: mpsc::Receiver<Request>,
@@ -441,6 +468,9 @@ impl Task {
             }
             Request::Tls(tls) => self.streams.set_tls(tls),
             Request::Name { remote, name } => self.streams.name_peer(remote, name),
+            Request::Unanswered(reply) => {
+                let _ = reply.send(self.endpoint.unanswered());
+            }
         }
     }
 
@@ -506,7 +536,13 @@ impl Task {
     fn arrive(&mut self, now: Instant, invited: Box<Invited>) {
         let dialog = invited.dialog;
         let events = self.routes.open(now, dialog);
-        if self.ingress.try_send(Arrived { invited, events }).is_ok() {
+        let source = invited.flow.remote.ip();
+        let arrived = Arrived {
+            invited,
+            events,
+            place: self.admission.as_ref().map(|gate| gate.place(source)),
+        };
+        if self.ingress.try_send(arrived).is_ok() {
             return;
         }
         self.routes.close(dialog);

@@ -18,7 +18,7 @@ fn node_over(transport: Transport, seed: u64, streams: streams::Config) -> Signa
     };
     let socket = super::super::listen::listen(wanted, "[sip] listen").unwrap();
     let entropy = Entropy::from_number(seed);
-    start(Config::default(), entropy, vec![socket], streams).unwrap()
+    start(Config::default(), entropy, vec![socket], streams, None).unwrap()
 }
 
 fn to(node: &Signalling, from: &Signalling) -> OutgoingInvite {
@@ -77,6 +77,7 @@ async fn a_call_is_placed_answered_referred_and_ended() {
     let Arrived {
         invited,
         mut events,
+        place: _,
     } = arrival(&mut bot).await;
     assert_eq!(
         (invited.called.as_str(), invited.caller.as_str()),

@@ -29,7 +29,7 @@ pub(crate) fn node(seed: u64, transports: &[Transport], streams: streams::Config
         })
         .collect();
     let entropy = Entropy::from_number(seed);
-    sip_task::start(Config::default(), entropy, listeners, streams).expect("it starts")
+    sip_task::start(Config::default(), entropy, listeners, streams, None).expect("it starts")
 }
 
 /// Where it listens so.

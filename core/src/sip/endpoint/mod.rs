@@ -324,6 +324,11 @@ impl Endpoint {
         self.core.layer.servers() + self.core.layer.clients()
     }
 
+    /// Requests of ours that nobody has reacted to, so that they go on being repeated.
+    pub fn unanswered(&self) -> usize {
+        self.core.layer.waiting_clients()
+    }
+
     /// Does something with a dialog, then puts it where its state belongs: into the schedule, or away.
     fn with<T>(
         &mut self,
