@@ -40,7 +40,7 @@ use baton_core::sip::message::framing::FramingError;
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 use self::census::{Census, ConnectionId, Worth};
 use self::connection::{End, News, Opener, Said, Teller};
@@ -153,6 +153,8 @@ pub(super) struct Streams {
     news: mpsc::Sender<News>,
     news_queue: mpsc::Receiver<News>,
     accepted_queue: mpsc::Receiver<Accepted>,
+    /// Accepting ends with this.
+    _listening: JoinSet<()>,
     /// Kept, so that a node that accepts nothing waits for ever instead of spinning.
     _accepted: mpsc::Sender<Accepted>,
     counters: Counters,
@@ -166,10 +168,11 @@ impl Streams {
     ) -> io::Result<Self> {
         let (news, news_queue) = mpsc::channel(NEWS);
         let (accepted, accepted_queue) = mpsc::channel(ACCEPTED);
+        let mut listening = JoinSet::new();
         for (transport, listener) in listeners {
             listener.set_nonblocking(true)?;
             let listener = TcpListener::from_std(listener)?;
-            tokio::spawn(listener::accept(transport, listener, accepted.clone()));
+            listening.spawn(listener::accept(transport, listener, accepted.clone()));
         }
         let Limits {
             connections,
@@ -190,6 +193,7 @@ impl Streams {
             news,
             news_queue,
             accepted_queue,
+            _listening: listening,
             _accepted: accepted,
             counters: Counters::default(),
         })
