@@ -99,7 +99,8 @@ impl Node {
             .map_err(|why| system("the HTTP address", why))?;
         let ingress = config.ingress();
         let admission = Admission::new(ingress.limits, entropy.fork());
-        let signalling = signalling(config, entropy.fork(), sockets, streams, admission.clone())?;
+        let gate = Some(admission.clone());
+        let signalling = signalling(config, entropy.fork(), sockets, streams, gate)?;
         let sip = signalling.handle.clone();
         let shards = Shards::<Leg>::start(cores()).map_err(|why| system("media threads", why))?;
         let registry = Arc::new(Registry::default());
@@ -189,13 +190,12 @@ fn signalling(
     entropy: Entropy,
     sockets: Vec<Listener>,
     streams: streams::Config,
-    admission: Admission,
+    gate: Option<Admission>,
 ) -> Result<Signalling, StartError> {
     let listening: std::io::Result<Vec<Listening>> =
         sockets.iter().map(Listener::listening).collect();
     let listening = listening.map_err(|why| system("the SIP addresses", why))?;
-    let endpoint = config.endpoint(&listening);
-    sip_task::start(endpoint, entropy, sockets, streams, Some(admission))
+    sip_task::start(config.endpoint(&listening), entropy, sockets, streams, gate)
         .map_err(|why| system("signalling", why))
 }
 

@@ -303,13 +303,13 @@ fn summary(report: &CallReport) -> Vec<String> {
             ms(rtp.first_voice_ms),
         ));
         lines.push(format!(
-            "{}: sent {}, received {}, lost {}, jitter {:.1} ms, longest gap {:.0} ms",
+            "{}: sent {}, received {}, lost {}, jitter {:.1} ms, longest gap {}",
             rtp.codec.unwrap_or("no codec"),
             rtp.sent,
             rtp.received,
             rtp.lost,
             rtp.jitter_ms,
-            rtp.longest_gap_ms,
+            rtp.worst_gap,
         ));
     }
     if let Some(refer) = &report.refer {

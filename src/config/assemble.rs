@@ -45,6 +45,18 @@ impl Config {
         }
     }
 
+    /// Room for every call that may be, for the dialogs that linger after theirs, and for transfers.
+    fn endpoint_limits(&self) -> endpoint::Limits {
+        let calls = self.sip.max_calls as usize;
+        let default = endpoint::Limits::default();
+        endpoint::Limits {
+            dialogs: default.dialogs.max(calls.saturating_mul(4)),
+            transactions: default.transactions.max(calls.saturating_mul(16)),
+            unacknowledged_per_source: self.sip.max_unacknowledged_per_source as usize,
+            ..default
+        }
+    }
+
     /// For the TCP and TLS connections.
     ///
     /// # Errors
@@ -72,18 +84,6 @@ impl Config {
             identity: certificate.zip(key),
             client_ca,
             ca,
-        }
-    }
-
-    /// Room for every call that may be, for the dialogs that linger after theirs, and for transfers.
-    fn endpoint_limits(&self) -> endpoint::Limits {
-        let calls = self.sip.max_calls as usize;
-        let default = endpoint::Limits::default();
-        endpoint::Limits {
-            dialogs: default.dialogs.max(calls.saturating_mul(4)),
-            transactions: default.transactions.max(calls.saturating_mul(16)),
-            unacknowledged_per_source: self.sip.max_unacknowledged_per_source as usize,
-            ..default
         }
     }
 

@@ -74,8 +74,8 @@ impl Finding {
 pub fn findings(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     lists(config, &mut found);
-    tls(config, &mut found);
     limits(config, &mut found);
+    tls(config, &mut found);
     names(config, &mut found);
     routes(config, &mut found);
     agents(config, &mut found);
@@ -98,6 +98,30 @@ fn lists(config: &Config, found: &mut Vec<Finding>) {
             "[media] codecs",
             "is empty, so no call can have a voice",
             "write codecs = [\"PCMU\", \"PCMA\"], or leave it out",
+        ));
+    }
+}
+
+/// Numbers that turn calls away.
+fn limits(config: &Config, found: &mut Vec<Finding>) {
+    let sip = &config.sip;
+    for (key, value) in [
+        ("max_calls", sip.max_calls),
+        ("max_calls_per_second", sip.max_calls_per_second),
+    ] {
+        if value == 0 {
+            found.push(Finding::warning(
+                format!("[sip] {key}"),
+                "is 0, so every call is answered 503",
+                "write how many calls this machine carries, or leave it out",
+            ));
+        }
+    }
+    if sip.max_unacknowledged_per_source == 0 {
+        found.push(Finding::warning(
+            "[sip] max_unacknowledged_per_source",
+            "is 0, so one source that never acknowledges our answers may take every line",
+            "write a number above the calls that one trunk has between answer and ACK, such as 100",
         ));
     }
 }
@@ -137,30 +161,6 @@ fn tls(config: &Config, found: &mut Vec<Finding>) {
             "add \"tls:0.0.0.0:5061\" to listen",
         )),
         _ => {}
-    }
-}
-
-/// Numbers that turn calls away.
-fn limits(config: &Config, found: &mut Vec<Finding>) {
-    let sip = &config.sip;
-    for (key, value) in [
-        ("max_calls", sip.max_calls),
-        ("max_calls_per_second", sip.max_calls_per_second),
-    ] {
-        if value == 0 {
-            found.push(Finding::warning(
-                format!("[sip] {key}"),
-                "is 0, so every call is answered 503",
-                "write how many calls this machine carries, or leave it out",
-            ));
-        }
-    }
-    if sip.max_unacknowledged_per_source == 0 {
-        found.push(Finding::warning(
-            "[sip] max_unacknowledged_per_source",
-            "is 0, so one source that never acknowledges our answers may take every line",
-            "write a number above the calls that one trunk has between answer and ACK, such as 100",
-        ));
     }
 }
 

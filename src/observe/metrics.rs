@@ -276,7 +276,7 @@ fn connection_counters(registry: &mut Registry) -> Copies<streams::Counters> {
 
 fn sip_counters(registry: &mut Registry) -> Copies<Counters> {
     type Row = (&'static str, &'static str, fn(&Counters) -> u64);
-    let rows: [Row; 13] = [
+    let rows: [Row; 14] = [
         ("received", "Messages taken in", |c| c.received),
         ("sent", "Messages put on the wire", |c| c.sent),
         ("malformed", "What could not be read as SIP", |c| {
@@ -295,6 +295,7 @@ fn sip_counters(registry: &mut Registry) -> Copies<Counters> {
             c.strangers
         }),
         ("overloaded", "Requests answered 503", |c| c.overloaded),
+        ("shed", "New calls dropped unread in a flood", |c| c.shed),
         ("strays", "Messages that belong to nothing", |c| c.strays),
         ("calls_in", "Calls that reached us", |c| c.calls_in),
         ("calls_out", "Calls we placed", |c| c.calls_out),
@@ -403,9 +404,9 @@ mod tests {
             "baton_media_received_total 12",
             "baton_media_legs 3",
             "baton_sip_received_total 0",
+            "baton_admission_over_rate_total 6",
             "baton_sip_connections 0",
             "baton_sip_connections_closed_by_limit_total 0",
-            "baton_admission_over_rate_total 6",
             "baton_calls 4",
             "baton_calls_ended_total{kind=\"transferred\"} 1",
             "baton_handoffs_total{style=\"refer\",state=\"transferred\"} 1",

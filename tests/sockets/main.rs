@@ -7,7 +7,10 @@
 
 mod agents;
 mod bad_input;
+mod broken_task;
 mod crash;
+mod drain;
+mod flood;
 mod program;
 mod sipp;
 mod streams;

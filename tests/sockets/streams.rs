@@ -47,14 +47,7 @@ async fn messages_are_found_however_the_stream_is_cut() {
     let node = tcp(1);
     let to = address(&node, Transport::Tcp);
     aside(move || {
-        let stream = [
-            "\r\n",
-            &options("a"),
-            &options("b"),
-            "\r\n",
-            &options("c"),
-        ]
-        .concat();
+        let stream = ["\r\n", &options("a"), &options("b"), "\r\n", &options("c")].concat();
         for step in [1, 7, 97, stream.len()] {
             let mut peer = Peer::connect(to);
             for piece in stream.as_bytes().chunks(step) {

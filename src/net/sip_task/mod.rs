@@ -19,6 +19,7 @@
 mod ourselves;
 mod routes;
 mod tap;
+mod triage;
 
 use std::future::poll_fn;
 use std::io;
@@ -44,6 +45,7 @@ use super::tls::Tls;
 use ourselves::Ourselves;
 use routes::{Orphan, Routes};
 pub use tap::{Direction, WireLine};
+use triage::Triage;
 
 /// Events of one dialog that its call has not taken yet.
 pub const DIALOG_QUEUE: usize = 64;
@@ -59,6 +61,8 @@ const DATAGRAM: usize = 65_536;
 const TURN: usize = 64;
 /// Between two looks whether all requests have been answered.
 const SETTLE: Duration = Duration::from_millis(10);
+/// Of these, new calls, while there is more to read.
+const NEW_CALLS: usize = 8;
 /// When no timer runs.
 const IDLE: Duration = Duration::from_hours(1);
 
@@ -110,13 +114,13 @@ enum Request {
     Readiness(Readiness),
     Trunks(Trunks),
     Counters(oneshot::Sender<Counters>),
+    Unanswered(oneshot::Sender<usize>),
     Streams(oneshot::Sender<streams::Counters>),
     Tls(Tls),
     Name {
         remote: SocketAddr,
         name: String,
     },
-    Unanswered(oneshot::Sender<usize>),
 }
 
 /// The way to signalling; clone it freely. When the last one is gone, signalling stops.
@@ -135,10 +139,10 @@ impl std::fmt::Debug for Request {
             Self::Readiness(_) => "Readiness",
             Self::Trunks(_) => "Trunks",
             Self::Counters(_) => "Counters",
+            Self::Unanswered(_) => "Unanswered",
             Self::Streams(_) => "Streams",
             Self::Tls(_) => "Tls",
             Self::Name { .. } => "Name",
-            Self::Unanswered(_) => "Unanswered",
         })
     }
 }
@@ -196,6 +200,18 @@ impl SipHandle {
         counters.await.map_err(|_| SipError::Stopped)
     }
 
+    /// Waits until every request we sent has been answered, or given up by its transaction.
+    pub async fn settled(&self) {
+        loop {
+            let (reply, unanswered) = oneshot::channel();
+            let asked = self.ask(Request::Unanswered(reply)).await;
+            if asked.is_err() || unanswered.await.is_ok_and(|count| count == 0) {
+                return;
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
+    }
+
     /// What has become of stream connections.
     ///
     /// # Errors
@@ -222,18 +238,6 @@ impl SipHandle {
     pub async fn name_peer(&self, remote: SocketAddr, name: &str) -> Result<(), SipError> {
         let name = name.to_owned();
         self.ask(Request::Name { remote, name }).await
-    }
-
-    /// Waits until every request we sent has been answered, or given up by its transaction.
-    pub async fn settled(&self) {
-        loop {
-            let (reply, unanswered) = oneshot::channel();
-            let asked = self.ask(Request::Unanswered(reply)).await;
-            if asked.is_err() || unanswered.await.is_ok_and(|count| count == 0) {
-                return;
-            }
-            tokio::time::sleep(SETTLE).await;
-        }
     }
 
     /// Every message from here on, of all dialogs, by its first line. Costs nothing while nobody subscribes; one
@@ -327,6 +331,7 @@ pub fn start(
         routes: Routes::default(),
         tap,
         ourselves: Ourselves::default(),
+        triage: Triage::default(),
     };
     Ok(Signalling {
         handle,
@@ -350,6 +355,7 @@ struct Task {
     routes: Routes,
     tap: broadcast::Sender<WireLine>,
     ourselves: Ourselves,
+    triage: Triage,
 }
 
 impl Task {
@@ -389,14 +395,32 @@ impl Task {
                         local: self.ourselves.towards(*local, remote),
                         remote,
                     };
-                    let datagram = Bytes::copy_from_slice(&scratch[..len]);
-                    tap::tell(&self.tap, now, Direction::Received, flow, &datagram);
-                    self.endpoint.handle_datagram(now, flow, &datagram);
+                    if let Some(datagram) = self.triage.sort(flow, &scratch[..len]) {
+                        self.take_message(now, flow, &datagram);
+                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.take_waiting(now, usize::MAX);
+                }
                 // An ICMP error about something we sent; retransmission finds out by itself.
                 Err(error) => tracing::debug!(%error, "signalling socket"),
             }
+        }
+        // There is more to read, and what it is about may be more urgent.
+        self.take_waiting(now, NEW_CALLS);
+    }
+
+    fn take_message(&mut self, now: Instant, flow: Flow, message: &Bytes) {
+        tap::tell(&self.tap, now, Direction::Received, flow, message);
+        self.endpoint.handle_datagram(now, flow, message);
+    }
+
+    fn take_waiting(&mut self, now: Instant, most: usize) {
+        for _ in 0..most {
+            let Some((flow, datagram)) = self.triage.next() else {
+                return;
+            };
+            self.take_message(now, flow, &datagram);
         }
     }
 
@@ -416,8 +440,7 @@ impl Task {
         match event {
             streams::Event::Open(flow, identity) => self.endpoint.handle_connected(&flow, identity),
             streams::Event::Message(flow, message) => {
-                tap::tell(&self.tap, now, Direction::Received, flow, &message);
-                self.endpoint.handle_datagram(now, flow, &message);
+                self.take_message(now, flow, &message);
             }
             streams::Event::Broken(flow, error) => {
                 tracing::debug!(%error, "a stream cannot go on");
@@ -461,16 +484,18 @@ impl Task {
             Request::Readiness(readiness) => self.endpoint.set_readiness(readiness),
             Request::Trunks(trunks) => self.endpoint.set_trunks(trunks),
             Request::Counters(reply) => {
-                let _ = reply.send(self.endpoint.counters());
+                let mut counters = self.endpoint.counters();
+                counters.shed = self.triage.dropped();
+                let _ = reply.send(counters);
+            }
+            Request::Unanswered(reply) => {
+                let _ = reply.send(self.endpoint.unanswered());
             }
             Request::Streams(reply) => {
                 let _ = reply.send(self.streams.counters());
             }
             Request::Tls(tls) => self.streams.set_tls(tls),
             Request::Name { remote, name } => self.streams.name_peer(remote, name),
-            Request::Unanswered(reply) => {
-                let _ = reply.send(self.endpoint.unanswered());
-            }
         }
     }
 

@@ -29,6 +29,7 @@ pub(crate) struct Setup {
     store: String,
     pub(crate) more: String,
     drain: &'static str,
+    target: &'static str,
     survives_full_disk: bool,
 }
 
@@ -45,6 +46,7 @@ impl Setup {
             store: format!("embedded:{}/store", dir.path().display()),
             more: String::new(),
             drain: "1s",
+            target: "target = \"sip:humans@127.0.0.1\"",
             survives_full_disk: false,
             dir,
         }
@@ -94,6 +96,12 @@ impl Setup {
     /// `[sip] drain_timeout`.
     pub(crate) fn drain(mut self, timeout: &'static str) -> Self {
         self.drain = timeout;
+        self
+    }
+
+    /// Nobody to hand a caller over to.
+    pub(crate) fn no_handoff(mut self) -> Self {
+        self.target = "";
         self
     }
 
@@ -182,7 +190,7 @@ url = "{store}"
 
 [[handoff]]
 name = "humans"
-target = "sip:humans@127.0.0.1"
+{target}
 
 {more}
 "#,
@@ -203,6 +211,7 @@ target = "sip:humans@127.0.0.1"
             data = self.dir().display(),
             store = self.store,
             agents = self.agents,
+            target = self.target,
             more = self.more,
         )
     }

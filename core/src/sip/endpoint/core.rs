@@ -14,7 +14,7 @@ use super::layer::{Origin, Purpose, TransactionLayer};
 use super::screen::Refusal;
 use super::ways::Ways;
 use crate::sip::dialog::Dialog;
-use crate::sip::message::{BuildError, Method, Name, Request, ResponseBuilder, Uri};
+use crate::sip::message::{BuildError, Method, Name, Request, ResponseBuilder, Uri, body};
 use crate::sip::transaction::{ServerKey, TransactionId};
 
 /// The parts of the endpoint that are not dialogs.
@@ -40,6 +40,11 @@ impl Incoming {
     /// Where it came from.
     pub(super) fn source(&self) -> SocketAddr {
         self.flow.remote
+    }
+
+    /// The session description in it; empty when there is none.
+    pub(super) fn description(&self) -> Bytes {
+        body::session_description(self.request.headers(), self.request.body()).unwrap_or_default()
     }
 
     pub(super) fn cseq(&self) -> u32 {
@@ -327,8 +332,24 @@ impl Core {
 
     /// Sends the ACK of a 2xx and remembers it for the 2xx's repeats.
     pub(super) fn acknowledge(&mut self, client: TransactionId, dialog: &Dialog, cseq: u32) {
+        self.acknowledge_with(client, dialog, cseq, Bytes::new());
+    }
+
+    /// The same, with the answer to an offer in the 2xx.
+    pub(super) fn acknowledge_with(
+        &mut self,
+        client: TransactionId,
+        dialog: &Dialog,
+        cseq: u32,
+        answer: Bytes,
+    ) {
         let draft = self.author.ack(dialog, cseq, &self.layer.connections);
-        let Ok(ack) = draft.builder.build() else {
+        let builder = if answer.is_empty() {
+            draft.builder
+        } else {
+            draft.builder.body(body::SDP, answer)
+        };
+        let Ok(ack) = builder.build() else {
             self.layer.counters.malformed += 1; // a route or Contact that cannot be said
             return;
         };

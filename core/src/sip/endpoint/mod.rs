@@ -18,6 +18,7 @@
 //! costs no memory; what is remembered is bounded by [`Limits`].
 
 mod author;
+mod belief;
 mod config;
 mod connections;
 mod core;
@@ -85,8 +86,7 @@ pub struct OutgoingInvite {
     pub call_id: String,
     /// Extra header fields.
     pub headers: Vec<(String, String)>,
-    /// SDP. Without it the far end makes the offer, and our ACK, which is sent at once, does not answer it: good for
-    /// asking whether somebody answers, not for talking.
+    /// SDP. Without it the far end makes the offer, which [`Command::AnswerOffer`] answers.
     pub body: Bytes,
 }
 

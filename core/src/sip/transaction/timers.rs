@@ -43,6 +43,17 @@ impl Timing {
         self.t1 * 64
     }
 
+    /// How long a request of the peer may wait for our user's answer: its timer F, less one repeat.
+    pub fn patience(&self) -> Duration {
+        self.give_up().saturating_sub(self.t2)
+    }
+
+    /// How long our user may take to answer an offer in a 2xx, which its sender repeats until then: a quarter of what
+    /// the sender waits.
+    pub fn answer_due(&self) -> Duration {
+        self.give_up() / 4
+    }
+
     /// T4 on datagrams, nothing on streams: timers I and K.
     pub fn absorb(&self, reliable: bool) -> Duration {
         if reliable { Duration::ZERO } else { self.t4 }

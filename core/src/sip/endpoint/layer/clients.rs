@@ -178,6 +178,12 @@ impl TransactionLayer {
         self.clients.get(&id).map(|client| &*client.request)
     }
 
+    /// Whether an INVITE of ours made no offer, so that the far end makes it.
+    pub(in crate::sip::endpoint) fn is_without_offer(&self, id: TransactionId) -> bool {
+        self.client_request(id)
+            .is_some_and(|request| request.body().is_empty())
+    }
+
     /// The way a request went last, which an INVITE's CANCEL must take too.
     pub(in crate::sip::endpoint) fn client_flow(&self, id: TransactionId) -> Option<Flow> {
         self.clients.get(&id).map(|client| client.ways.flow())
