@@ -14,4 +14,7 @@ mod drain;
 mod flood;
 mod program;
 mod sipp;
+mod streams;
 mod support;
+mod tls;
+mod transports;

@@ -24,6 +24,8 @@ pub(crate) struct Setup {
     agents: String,
     sip: String,
     on_ipv6: bool,
+    /// Listens on TLS too.
+    tls: bool,
     media: String,
     store: String,
     pub(crate) more: String,
@@ -41,6 +43,7 @@ impl Setup {
             ports: Ports::take(),
             agents: "[[agent]]\nname = \"bot\"\nkind = \"scripted\"\n".into(),
             sip: String::new(),
+            tls: false,
             media: String::new(),
             store: format!("embedded:{}/store", dir.path().display()),
             more: String::new(),
@@ -66,6 +69,17 @@ impl Setup {
     /// SIP and RTP on IPv6 loopback.
     pub(crate) fn on_ipv6(mut self) -> Self {
         self.on_ipv6 = true;
+        self
+    }
+
+    /// Listens on TLS too, with this certificate.
+    pub(crate) fn tls(mut self, certificate: &Path, key: &Path) -> Self {
+        self.tls = true;
+        self.sip = format!(
+            "tls = {{ certificate = \"{}\", key = \"{}\" }}",
+            certificate.display(),
+            key.display()
+        );
         self
     }
 
@@ -170,7 +184,7 @@ impl Setup {
         format!(
             r#"
 [sip]
-listen = ["udp:127.0.0.1:{sip_port}"]
+listen = ["udp:127.0.0.1:{sip_port}", "tcp:127.0.0.1:{sip_port}"{secure}]
 public_address = "127.0.0.1"
 drain_timeout = "{drain}"
 {sip}
@@ -194,6 +208,11 @@ name = "humans"
 {more}
 "#,
             sip_port = self.ports.sip(),
+            secure = if self.tls {
+                format!(", \"tls:127.0.0.1:{}\"", self.ports.sips())
+            } else {
+                String::new()
+            },
             http_port = self.ports.http(),
             drain = self.drain,
             sip = self.sip,

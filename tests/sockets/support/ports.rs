@@ -38,7 +38,7 @@ impl Ports {
         );
     }
 
-    /// Baton's SIP port (UDP).
+    /// Baton's SIP port (UDP and TCP).
     pub(crate) fn sip(&self) -> u16 {
         self.first + 1
     }
@@ -58,6 +58,11 @@ impl Ports {
         self.first + 4
     }
 
+    /// Baton's SIP port for TLS.
+    pub(crate) fn sips(&self) -> u16 {
+        self.first + 5
+    }
+
     /// Baton's RTP ports.
     pub(crate) fn rtp(&self) -> RangeInclusive<u16> {
         self.first + 10..=self.first + 49
@@ -73,5 +78,6 @@ fn all_free(first: u16) -> bool {
     let held: Result<Vec<_>, _> = (first..first + BLOCK)
         .map(|port| UdpSocket::bind(("127.0.0.1", port)))
         .collect();
-    held.is_ok() && TcpListener::bind(("127.0.0.1", first + 2)).is_ok()
+    let streams = [1, 2, 3, 5].map(|offset| TcpListener::bind(("127.0.0.1", first + offset)));
+    held.is_ok() && streams.iter().all(Result::is_ok)
 }

@@ -22,6 +22,8 @@ pub(super) struct Client {
     request: Box<Request>,
     machine: ClientMachine,
     origin: Origin,
+    /// Its connection broke, and it was said again by another.
+    reconnected: bool,
     wake: Wake,
 }
 
@@ -76,6 +78,7 @@ impl TransactionLayer {
                 request: Box::new(request),
                 machine,
                 origin,
+                reconnected: false,
                 wake: Wake::default(),
             },
         );
@@ -120,6 +123,7 @@ impl TransactionLayer {
                 request: Box::new(request),
                 machine,
                 origin,
+                reconnected: false,
                 wake: Wake::default(),
             },
         );
@@ -310,6 +314,22 @@ impl TransactionLayer {
             .collect();
         waiting.sort_unstable(); // a hash map's order must not reach the wire
         waiting
+    }
+
+    /// Sends a request once more, as the same transaction, by a new connection to where it went.
+    ///
+    /// * returns `false` when that has been tried.
+    pub(in crate::sip::endpoint) fn reconnect(&mut self, id: TransactionId) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return false;
+        };
+        if std::mem::replace(&mut client.reconnected, true) {
+            return false;
+        }
+        let (flow, wire) = (client.ways.flow(), client.request.to_bytes());
+        self.counters.repeats_sent += 1;
+        self.send(flow, wire);
+        true
     }
 
     /// Forgets a request that no way is left for.
