@@ -25,6 +25,7 @@ pub(crate) struct Setup {
     sip: String,
     media: String,
     store: String,
+    human: String,
     pub(crate) more: String,
     drain: &'static str,
     survives_full_disk: bool,
@@ -40,6 +41,7 @@ impl Setup {
             sip: String::new(),
             media: String::new(),
             store: format!("embedded:{}/store", dir.path().display()),
+            human: "sip:humans@127.0.0.1".into(),
             more: String::new(),
             drain: "1s",
             survives_full_disk: false,
@@ -65,9 +67,24 @@ impl Setup {
         self
     }
 
+    /// Further lines of `[media]`, on this test's own ports.
+    pub(crate) fn media(self, lines: &str) -> Self {
+        let rtp = self.ports.rtp();
+        let mut setup = self.rtp_ports(*rtp.start(), *rtp.end());
+        setup.media.push('\n');
+        setup.media.push_str(lines);
+        setup
+    }
+
     /// `[store] url`.
     pub(crate) fn store(mut self, url: &str) -> Self {
         url.clone_into(&mut self.store);
+        self
+    }
+
+    /// `[[handoff]] target`.
+    pub(crate) fn human(mut self, uri: &str) -> Self {
+        uri.clone_into(&mut self.human);
         self
     }
 
@@ -168,7 +185,7 @@ url = "{store}"
 
 [[handoff]]
 name = "humans"
-target = "sip:humans@127.0.0.1"
+target = "{human}"
 
 {more}
 "#,
@@ -184,6 +201,7 @@ target = "sip:humans@127.0.0.1"
             data = self.dir().display(),
             store = self.store,
             agents = self.agents,
+            human = self.human,
             more = self.more,
         )
     }
@@ -219,7 +237,8 @@ pub(crate) struct Baton {
     pub(crate) setup: Setup,
 }
 
-type Log = Arc<Mutex<Vec<String>>>;
+/// Lines that a process has said.
+pub(crate) type Log = Arc<Mutex<Vec<String>>>;
 
 impl Baton {
     /// Starts it with the scripted agent and a human at `sip:humans@127.0.0.1`.
@@ -351,6 +370,22 @@ impl Baton {
             .unwrap_or_else(|error| panic!("GET {path}: {error}: {}", answer.body))
     }
 
+    /// `POST /v1/calls/{id}/VERB` for the only live call.
+    pub(crate) fn steers(&mut self, verb: &str) {
+        let live = |baton: &Self| baton.calls().into_iter().find(|call| call["end"].is_null());
+        self.wait_until("a call is live", |baton| live(baton).is_some());
+        let call = live(self).expect("it was");
+        let path = format!("/v1/calls/{}/{verb}", text(&call["id"]));
+        let answer = http::post(self.ports().http(), &path, "{}")
+            .unwrap_or_else(|error| panic!("POST {path}: {error}"));
+        assert!(
+            matches!(answer.status, 200..=299),
+            "POST {path}: {} {}",
+            answer.status,
+            answer.body
+        );
+    }
+
     /// Live and recent calls, as the bridge sees them.
     pub(crate) fn calls(&self) -> Vec<Value> {
         let answer = self.json("/v1/calls");
@@ -423,10 +458,11 @@ fn spawn(setup: &Setup) -> (Child, Receiver<()>, Log) {
 }
 
 /// Lines of `from` into the log, with a knock for each.
-fn follow(from: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>, knock: SyncSender<()>) {
+pub(crate) fn follow(from: impl Read + Send + 'static, log: &Log, knock: SyncSender<()>) {
     let log = Arc::clone(log);
     std::thread::spawn(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
+        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
             log.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(line);

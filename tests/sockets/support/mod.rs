@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod baton;
 pub(crate) mod http;
+pub(crate) mod peer;
 pub(crate) mod phone;
 pub(crate) mod ports;
 pub(crate) mod raw;
