@@ -32,7 +32,7 @@ const LOAD_DURATION: Duration = Duration::from_secs(30);
 /// Place a call with the built-in softphone, or many of them as a load test.
 #[derive(Debug, Args)]
 pub struct CallArgs {
-    /// Whom to call: sip:user@host or sip:user@host:port
+    /// Whom to call: sip:user@host, sip:user@host:port, with ;transport=tcp or tls, or sips:
     pub uri: String,
     /// Say this (any WAV; silence without it)
     #[arg(long, value_name = "FILE.wav")]
@@ -46,6 +46,9 @@ pub struct CallArgs {
     /// Add a header field to the INVITE: 'X-A: b'; may be repeated
     #[arg(long, value_name = "NAME: VALUE")]
     pub header: Vec<Header>,
+    /// Believe the certificates that these authorities issued, too (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
     /// Offer this codec, PCMU or PCMA; may be repeated, the first is preferred
     #[arg(long, value_parser = codec)]
     pub codec: Vec<Codec>,
@@ -139,7 +142,10 @@ pub enum CallError {
 impl CallError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Phone(PhoneError::BadUri { .. } | PhoneError::Transport(_)) | Self::File(_) => 2,
+            Self::Phone(
+                PhoneError::BadUri { .. } | PhoneError::Transport(_) | PhoneError::Tls(_),
+            )
+            | Self::File(_) => 2,
             Self::Phone(PhoneError::Unresolved { .. }) => 4,
             Self::Phone(PhoneError::Sip(_)) => 3,
             Self::Phone(_) | Self::System(_) => 1,
@@ -169,7 +175,11 @@ async fn one(args: &CallArgs) -> Result<u8, CallError> {
         gaps: args.json,
         wire: true,
     };
-    let phone = Phone::bind(PhoneConfig::towards(&args.uri, entropy()?).await?)?;
+    let config = PhoneConfig {
+        tls_ca: args.tls_ca.clone(),
+        ..PhoneConfig::towards(&args.uri, entropy()?).await?
+    };
+    let phone = Phone::bind(config)?;
     let view = LadderView::new(Instant::now(), args.json);
     view.ends("baton", &args.uri);
     let report = watch(&phone, plan, &view).await?;
@@ -217,6 +227,7 @@ async fn many(args: &CallArgs, calls: u32) -> Result<u8, CallError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let config = PhoneConfig {
         media_threads: threads,
+        tls_ca: args.tls_ca.clone(),
         ..PhoneConfig::towards(&args.uri, entropy()?).await?
     };
     let phone = Phone::bind(config)?;

@@ -6,9 +6,10 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use baton_core::sip::endpoint;
+use baton_core::sip::endpoint::{self, Transport};
 use baton_core::sip::message::{Uri, UriError};
 use baton_core::sip::trunk::{Trunk, Trunks};
 use baton_core::vocab::Entropy;
@@ -21,10 +22,12 @@ use super::plan::CallPlan;
 use super::report::{CallReport, PhoneEvent};
 use super::run::run;
 use super::script::Action;
+use crate::net::listen::{ListenError, Listening, listen};
 use crate::net::media_shard::{ShardHandle, ShardStats, Shards};
 use crate::net::ports::{PortError, RtpPorts};
 use crate::net::sip_task::{self, SipError, SipHandle};
-use crate::net::udp::{self, ListenError};
+use crate::net::streams;
+use crate::net::tls::{Files, Tls, TlsError};
 
 /// Events of a call that nobody has taken yet; what comes on top is not told.
 const EVENTS: usize = 256;
@@ -44,8 +47,11 @@ pub enum PhoneError {
         fault: UriError,
     },
     /// Not spoken here.
-    #[error("the phone speaks plain SIP over UDP; {0} is not one of its ways")]
+    #[error("the phone speaks SIP over UDP, TCP and TLS; {0} is not one of its ways")]
     Transport(String),
+    /// A certificate authority that cannot be read.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A host without an address.
     #[error("{host}: {error}")]
     Unresolved {
@@ -77,6 +83,8 @@ pub struct PhoneConfig {
     pub media_threads: usize,
     /// Seeds its tags, Call-IDs and RTP numbers.
     pub entropy: Entropy,
+    /// Who else, beside the public authorities, may issue the certificates of those it calls (PEM).
+    pub tls_ca: Option<PathBuf>,
 }
 
 impl PhoneConfig {
@@ -86,6 +94,7 @@ impl PhoneConfig {
             local: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
             media_threads: 1,
             entropy,
+            tls_ca: None,
         }
     }
 
@@ -94,7 +103,7 @@ impl PhoneConfig {
     /// # Errors
     /// [`PhoneError`] when the URI or its host leads nowhere.
     pub async fn towards(uri: &str, entropy: Entropy) -> Result<Self, PhoneError> {
-        let remote = resolve(uri).await?;
+        let remote = resolve(uri).await?.remote;
         let any: IpAddr = match remote {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
@@ -106,6 +115,7 @@ impl PhoneConfig {
             local: SocketAddr::new(probe.local_addr()?.ip(), 0),
             media_threads: 1,
             entropy,
+            tls_ca: None,
         })
     }
 }
@@ -144,8 +154,24 @@ impl Phone {
             local,
             media_threads,
             mut entropy,
+            tls_ca,
         } = config;
-        let socket = udp::listen(local, "the phone's own address")?;
+        let listeners = [Transport::Udp, Transport::Tcp]
+            .map(|transport| Listening {
+                transport,
+                address: local,
+            })
+            .map(|wanted| listen(wanted, "the phone's own address"))
+            .into_iter()
+            .collect::<Result<_, _>>()?;
+        let files = Files {
+            ca: tls_ca,
+            ..Files::default()
+        };
+        let streams = streams::Config {
+            tls: Some(Tls::load(&files)?),
+            ..streams::Config::default()
+        };
         let anyone = Trunk {
             name: "anyone".into(),
             networks: Vec::new(),
@@ -155,14 +181,14 @@ impl Phone {
             trunks: Trunks::new(vec![anyone]),
             ..endpoint::Config::default()
         };
-        let signalling = sip_task::start(endpoint, entropy.fork(), vec![socket])?;
-        let local = signalling.handle.addresses().first().copied();
+        let signalling = sip_task::start(endpoint, entropy.fork(), listeners, streams, None)?;
+        let bound = signalling.handle.address(Transport::Udp);
         let shards = Shards::start(media_threads)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                local: local.unwrap_or(config.local),
+                local: bound.unwrap_or(local),
                 sip: signalling.handle,
-                ports: RtpPorts::new(config.local.ip(), None, entropy.fork()),
+                ports: RtpPorts::new(local.ip(), None, entropy.fork()),
                 shards: shards.handle(),
                 entropy: Mutex::new(entropy),
             }),
@@ -201,8 +227,8 @@ impl Phone {
         events: mpsc::Receiver<PhoneEvent>,
     ) -> Result<LiveCall, PhoneError> {
         let (control, actions) = mpsc::channel(ACTIONS);
-        let remote = resolve(&plan.uri).await?;
-        let placed = place(self.inner.clone(), plan, remote, watch).await?;
+        let next_hop = resolve(&plan.uri).await?;
+        let placed = place(self.inner.clone(), plan, next_hop, watch).await?;
         Ok(LiveCall {
             call_id: placed.call_id().to_owned(),
             control,
@@ -267,23 +293,29 @@ impl LiveCall {
     }
 }
 
-/// Where a SIP URI's host is.
-async fn resolve(uri: &str) -> Result<SocketAddr, PhoneError> {
+/// Where a SIP URI leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NextHop {
+    pub(super) transport: Transport,
+    pub(super) remote: SocketAddr,
+    /// The name that was looked up; `None` when the URI held the address itself.
+    pub(super) name: Option<String>,
+}
+
+/// Where a SIP URI's host is, and how it wants to be spoken to.
+async fn resolve(uri: &str) -> Result<NextHop, PhoneError> {
     let parsed = Uri::parse(uri).map_err(|fault| PhoneError::BadUri {
         uri: uri.to_owned(),
         fault,
     })?;
-    if parsed.scheme() != "sip" {
-        return Err(PhoneError::Transport(format!("{}:", parsed.scheme())));
-    }
-    if let Some(Some(transport)) = parsed.param("transport")
-        && !transport.eq_ignore_ascii_case("udp")
-    {
-        return Err(PhoneError::Transport(format!("transport={transport}")));
-    }
-    let port = parsed.port().unwrap_or(5060);
+    let transport = transport(&parsed)?;
+    let port = parsed.port().unwrap_or(transport.default_port());
     if let Some(ip) = parsed.host_ip() {
-        return Ok(SocketAddr::new(ip, port));
+        return Ok(NextHop {
+            transport,
+            remote: SocketAddr::new(ip, port),
+            name: None,
+        });
     }
     let unresolved = |error| PhoneError::Unresolved {
         host: parsed.host().to_owned(),
@@ -292,9 +324,31 @@ async fn resolve(uri: &str) -> Result<SocketAddr, PhoneError> {
     let mut found = tokio::net::lookup_host((parsed.host(), port))
         .await
         .map_err(unresolved)?;
-    found
+    let remote = found
         .next()
-        .ok_or_else(|| unresolved(io::ErrorKind::NotFound.into()))
+        .ok_or_else(|| unresolved(io::ErrorKind::NotFound.into()))?;
+    Ok(NextHop {
+        transport,
+        remote,
+        name: Some(parsed.host().to_owned()),
+    })
+}
+
+fn transport(uri: &Uri) -> Result<Transport, PhoneError> {
+    let secure = uri.scheme().eq_ignore_ascii_case("sips");
+    if !uri.is_sip() {
+        return Err(PhoneError::Transport(format!("{}:", uri.scheme())));
+    }
+    let asked = uri.param("transport").flatten();
+    match asked.map(|name| name.to_ascii_lowercase()).as_deref() {
+        Some("tls") => Ok(Transport::Tls),
+        Some("tcp") if secure => Ok(Transport::Tls),
+        None if secure => Ok(Transport::Tls),
+        Some("tcp") => Ok(Transport::Tcp),
+        Some("udp") if !secure => Ok(Transport::Udp),
+        None => Ok(Transport::Udp),
+        Some(other) => Err(PhoneError::Transport(format!("transport={other}"))),
+    }
 }
 
 #[cfg(test)]
@@ -303,17 +357,25 @@ mod tests {
 
     #[tokio::test]
     async fn uris_lead_to_an_address_or_say_why_not() {
-        let at = async |uri: &str| resolve(uri).await.map_err(|e| e.to_string());
-        assert_eq!(
-            at("sip:a@127.0.0.1:5070").await,
-            Ok("127.0.0.1:5070".parse().unwrap())
-        );
-        assert_eq!(at("sip:a@[::1]").await, Ok("[::1]:5060".parse().unwrap()));
+        let at = async |uri: &str| {
+            let found = resolve(uri).await.map_err(|e| e.to_string())?;
+            Ok::<_, String>(format!("{} {}", found.transport.as_str(), found.remote))
+        };
+        for (uri, expected) in [
+            ("sip:a@127.0.0.1:5070", "UDP 127.0.0.1:5070"),
+            ("sip:a@[::1]", "UDP [::1]:5060"),
+            ("sip:a@127.0.0.1;transport=TCP", "TCP 127.0.0.1:5060"),
+            ("sip:a@127.0.0.1;transport=tls", "TLS 127.0.0.1:5061"),
+            ("sips:a@127.0.0.1", "TLS 127.0.0.1:5061"),
+            ("sips:a@127.0.0.1:7;transport=tcp", "TLS 127.0.0.1:7"),
+        ] {
+            assert_eq!(at(uri).await.as_deref(), Ok(expected), "{uri}");
+        }
         for (uri, says) in [
             ("bot", "sip:user@host"),
-            ("sips:a@127.0.0.1", "UDP"),
-            ("tel:+1555", "UDP"),
-            ("sip:a@127.0.0.1;transport=tcp", "transport=tcp"),
+            ("sips:a@127.0.0.1;transport=udp", "transport=udp"),
+            ("tel:+1555", "tel:"),
+            ("sip:a@127.0.0.1;transport=sctp", "transport=sctp"),
         ] {
             let error = at(uri).await.unwrap_err();
             assert!(error.contains(says), "{uri}: {error}");

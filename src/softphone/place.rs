@@ -4,12 +4,11 @@
 )]
 //! Opening a call: its sockets, its leg, its offer, its INVITE.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use baton_core::sdp::{Local, Session};
-use baton_core::sip::endpoint::{Flow, OutgoingInvite, Transport};
+use baton_core::sip::endpoint::{Flow, OutgoingInvite};
 use baton_core::sip::message::Uri;
 use baton_core::vocab::Entropy;
 use bytes::Bytes;
@@ -18,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::call::{Call, Phase};
 use super::leg::{LegPlan, PhoneLeg};
-use super::phone::{Inner, PhoneError};
+use super::phone::{Inner, NextHop, PhoneError};
 use super::plan::CallPlan;
 use super::refer::Identity;
 use super::report::{CallReport, Outcome, PhoneEvent, RtpReport};
@@ -30,7 +29,7 @@ use crate::net::sip_task::{Placed, SipError};
 pub(super) async fn place(
     phone: Arc<Inner>,
     plan: CallPlan,
-    remote: SocketAddr,
+    next_hop: NextHop,
     watch: mpsc::Sender<PhoneEvent>,
 ) -> Result<Call, PhoneError> {
     let mut entropy = phone.entropy();
@@ -54,9 +53,17 @@ pub(super) async fn place(
     let call_id = entropy.hex(12);
     let identity = identity(&plan, &mut entropy);
     let wire = plan.keep.wire.then(|| phone.sip.subscribe());
+    let NextHop {
+        transport,
+        remote,
+        name,
+    } = next_hop;
+    if let Some(name) = name {
+        phone.sip.name_peer(remote, &name).await?;
+    }
     let invite = OutgoingInvite {
         flow: Flow {
-            transport: Transport::Udp,
+            transport,
             local: phone.local,
             remote,
         },
