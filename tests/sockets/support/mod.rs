@@ -6,6 +6,7 @@ pub(crate) mod baton;
 pub(crate) mod dns;
 pub(crate) mod http;
 pub(crate) mod node;
+pub(crate) mod peer;
 pub(crate) mod phone;
 pub(crate) mod ports;
 pub(crate) mod raw;
