@@ -100,7 +100,11 @@ pub(super) fn answerable(request: &Request) -> Result<(), Refusal> {
         Name::Timestamp,
     ];
     let (mut lines, mut octets) = (0, 0);
-    for line in COPIED.iter().flat_map(|name| request.headers().all(*name)) {
+    let copied = request.headers().lines().filter_map(|(name, line)| {
+        let name = name?;
+        COPIED.contains(&name).then_some(line)
+    });
+    for line in copied {
         lines += 1;
         octets += line.len();
         if lines > COPIED_LINES || octets > COPIED_OCTETS.0 || line.len() > COPIED_OCTETS.1 {
