@@ -270,7 +270,7 @@ impl Line {
         headers: Vec<(String, String)>,
     ) {
         let invite = OutgoingInvite {
-            flow: self.flow,
+            ways: self.flow.into(),
             target: target.into(),
             from: from.into(),
             to: to.into(),

@@ -46,6 +46,7 @@ impl Bot {
             Entropy::from_number(seed),
             vec![socket],
             streams,
+            crate::net::dns::Dns::new(&[], Entropy::from_number(seed)),
             None,
         )
         .unwrap();

@@ -136,6 +136,10 @@ impl Node {
                     }
                     _ => continue,
                 },
+                Event::Locate { id, .. } => {
+                    self.endpoint.handle_located(self.now, id, Vec::new());
+                    continue;
+                }
             };
             let told = self.endpoint.command(self.now, dialog, command);
             assert_eq!(told, Ok(()), "the dialog takes its answer");

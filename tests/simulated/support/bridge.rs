@@ -127,6 +127,8 @@ pub(crate) struct Bridge {
     pub(crate) endpoint: Endpoint,
     pub(crate) address: SocketAddr,
     pub(crate) store: Arc<Store>,
+    /// Where the names are that dialogs may hold, by URI.
+    pub(crate) zone: BTreeMap<String, Vec<SocketAddr>>,
     pub(crate) lifecycle: Lifecycle,
     house: House,
     calls: BTreeMap<DialogId, Task>,
@@ -140,6 +142,7 @@ impl Bridge {
             endpoint: Endpoint::new(house.sip.clone(), entropy.fork()),
             address,
             store: Arc::new(Store::new()),
+            zone: BTreeMap::new(),
             lifecycle: Lifecycle::default(),
             house,
             calls: BTreeMap::new(),
@@ -149,12 +152,16 @@ impl Bridge {
     }
 
     pub(crate) fn receives(&mut self, now: Instant, datagram: &Datagram) {
-        let flow = Flow {
+        let flow = self.flow(datagram.from);
+        self.endpoint.handle_datagram(now, flow, &datagram.payload);
+    }
+
+    fn flow(&self, remote: SocketAddr) -> Flow {
+        Flow {
             transport: Transport::Udp,
             local: self.address,
-            remote: datagram.from,
-        };
-        self.endpoint.handle_datagram(now, flow, &datagram.payload);
+            remote,
+        }
     }
 
     /// A packet for one of the legs.
@@ -177,6 +184,12 @@ impl Bridge {
                         if let Some(task) = self.calls.get_mut(&dialog) {
                             task.tell(now, &mut self.endpoint, Input::Sip(event));
                         }
+                    }
+                    Event::Locate { id, uri } => {
+                        let found = self.zone.get(&uri).cloned().unwrap_or_default();
+                        let ways = found.into_iter().map(|remote| self.flow(remote));
+                        let ways = ways.collect();
+                        self.endpoint.handle_located(now, id, ways);
                     }
                 }
             }

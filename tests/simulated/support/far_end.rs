@@ -101,7 +101,7 @@ impl FarEnd {
         let mut media = sdp::Session::new(local);
         let ours = Bytes::from(media.offer());
         let invite = OutgoingInvite {
-            flow: self.flow(),
+            ways: self.flow().into(),
             target: format!("sip:{}@{}", placing.called, self.bridge),
             from: format!("\"Alice\" <sip:+15559870000@{}>", self.address.ip()),
             to: String::new(),

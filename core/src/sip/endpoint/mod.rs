@@ -25,9 +25,11 @@ mod core;
 mod counters;
 mod dialogs;
 pub mod event;
+mod failover;
 mod gate;
 mod half_open;
 mod layer;
+mod locating;
 mod receive;
 mod schedule;
 mod screen;
@@ -44,7 +46,8 @@ use bytes::Bytes;
 pub use config::{Advertised, Config, Limits, Readiness};
 pub use counters::Counters;
 pub use event::{
-    Command, DialogEvent, DialogId, Event, Flow, Invited, NotifyState, Transmit, Transport,
+    Command, DialogEvent, DialogId, Event, Flow, Invited, LocateId, NotifyState, Transmit,
+    Transport,
 };
 pub use gate::{Busy, Gate};
 pub use session::CommandError;
@@ -54,9 +57,11 @@ use self::author::{Author, Draft};
 use self::core::Core;
 use self::dialogs::Dialogs;
 use self::layer::{Origin, Purpose, Silence, TransactionLayer};
+use self::locating::Locating;
 use self::schedule::Subject;
 use self::session::Session;
 use super::dialog::{Dialog, NewDialog};
+use super::locate::Penalties;
 use super::message::{BuildError, Name, NameAddr, Uri};
 use super::trunk::Trunks;
 use crate::vocab::Entropy;
@@ -74,8 +79,8 @@ pub struct Endpoint {
 /// A call to be placed.
 #[derive(Debug, Clone)]
 pub struct OutgoingInvite {
-    /// By which way.
-    pub flow: Flow,
+    /// By which ways, best first: where the target is (RFC 3263). Those that failed lately come last.
+    pub ways: Ways,
     /// The Request-URI.
     pub target: String,
     /// From value without tag: `"Name" <sip:user@host>`.
@@ -120,6 +125,8 @@ impl Endpoint {
                 author,
                 events: VecDeque::new(),
                 limits: config.limits,
+                locating: Locating::default(),
+                penalties: Penalties::default(),
                 half_open: half_open::HalfOpen::default(),
             },
             dialogs: Dialogs::default(),
@@ -161,7 +168,10 @@ impl Endpoint {
         let user = Uri::parse(from.uri)
             .ok()
             .and_then(|uri| uri.user_raw().map(str::to_owned));
-        let contact = author.contact(&invite.flow, user.as_deref());
+        let penalties = &self.core.penalties;
+        let ways = invite.ways.put_last(|way| penalties.is_bad(now, way));
+        let flow = ways.flow();
+        let contact = author.contact(&flow, user.as_deref());
         let to = match invite.to.as_str() {
             "" => format!("<{}>", invite.target),
             to if untagged(to).is_some() => to.to_owned(),
@@ -180,13 +190,13 @@ impl Endpoint {
             target: invite.target,
             cseq: 0,
         };
-        let mut dialog = Dialog::to_be(new, contact, invite.flow);
+        let mut dialog = Dialog::to_be(new, contact, flow);
         let Draft {
             builder,
             branch,
             cseq,
             ways,
-        } = author.invite(&mut dialog, invite.flow, &self.core.layer.connections);
+        } = author.invite(&mut dialog, ways);
         let builder = builder.headers(&invite.headers);
         let request = if invite.body.is_empty() {
             builder.header(Name::Accept, author::SDP).build()?
@@ -229,11 +239,12 @@ impl Endpoint {
         self.core.layer.connections.insert(flow, identity);
     }
 
-    /// A stream connection is gone. Requests of ours that wait for an answer by it take their other way, or fail;
+    /// A stream connection is gone. Requests of ours that wait for an answer by it take their other way, or are said once
+    /// more by a new connection: the old one may have been closed before they arrived, and a repeat does no harm;
     /// answers that are still to come go by a new connection to where the Via says (§18.2.2).
     pub fn handle_closed(&mut self, now: Instant, flow: &Flow) {
         self.core.layer.handle_closed(flow);
-        self.leave(now, flow);
+        self.leave(now, flow, Loss::Connection);
     }
 
     /// Sending on a flow failed. Requests waiting for an answer there take their next way if they have one, and fail at
@@ -242,19 +253,7 @@ impl Endpoint {
         tracing::debug!(transport = flow.transport.as_str(), why, "send failed");
         self.core.layer.counters.send_errors += 1;
         self.core.layer.connections.handle_refused(now, flow);
-        self.leave(now, flow);
-    }
-
-    /// No request of ours waits for an answer by this way any longer.
-    fn leave(&mut self, now: Instant, flow: &Flow) {
-        for client in self.core.layer.waiting_on(flow) {
-            if self.core.go_next_way(now, client) {
-                continue;
-            }
-            if let Some(origin) = self.core.layer.give_up(client) {
-                self.handle_silence(now, origin, Silence::Unreachable);
-            }
-        }
+        self.leave(now, flow, Loss::Way);
     }
 
     /// Fires everything that is due.
@@ -263,8 +262,8 @@ impl Endpoint {
             match subject {
                 Subject::Server(id) => self.core.layer.handle_server_timeout(now, id),
                 Subject::Client(id) => {
-                    if let Some(origin) = self.core.layer.handle_client_timeout(now, id) {
-                        self.handle_silence(now, origin, Silence::TimedOut);
+                    if self.core.layer.handle_client_timeout(now, id) {
+                        self.handle_failure(now, id, Silence::TimedOut);
                     }
                 }
                 Subject::Dialog(id) => {
@@ -274,14 +273,6 @@ impl Endpoint {
                     }
                 }
             }
-        }
-    }
-
-    fn handle_silence(&mut self, now: Instant, origin: Origin, silence: Silence) {
-        if let Some(owner) = origin.owner {
-            self.with(owner, |session, core| {
-                session.handle_silence(now, core, origin, silence);
-            });
         }
     }
 
@@ -334,6 +325,9 @@ impl Endpoint {
         let session = self.dialogs.get_mut(id)?;
         let before = session.unacknowledged_source();
         let done = act(session, &mut self.core);
+        if session.is_up() {
+            self.core.locate_next_hop(id, &mut session.dialog);
+        }
         let after = session.unacknowledged_source();
         self.core.half_open.moved(before, after);
         let deadline = session.deadline().filter(|_| !session.is_gone());
@@ -346,6 +340,15 @@ impl Endpoint {
         }
         Some(done)
     }
+}
+
+/// What was lost with a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// A connection; there may be another to the same place.
+    Connection,
+    /// The way itself.
+    Way,
 }
 
 fn untagged(value: &str) -> Option<NameAddr<'_>> {

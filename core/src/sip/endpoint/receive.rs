@@ -280,6 +280,9 @@ impl Endpoint {
         };
         let is_answer = (200..300).contains(&response.status());
         if let Some(origin) = layer.origin(client) {
+            if self.handle_health(now, client, origin, response) {
+                return;
+            }
             let invite = matches!(origin.purpose, Purpose::Invite | Purpose::Reinvite);
             if invite && is_answer {
                 self.handle_answer(now, client, response);
@@ -287,6 +290,8 @@ impl Endpoint {
                 self.with(owner, |session, core| {
                     session.handle_response(now, core, client, origin, response);
                 });
+            } else {
+                self.handle_orphan(now, client, origin, response);
             }
         }
         self.core.layer.settle_client(client);

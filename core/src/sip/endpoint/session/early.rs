@@ -153,7 +153,7 @@ impl Session {
     ) -> Result<(), CommandError> {
         match &self.usage {
             Usage::AnswerDue { .. } => {
-                self.acknowledge_with(core, answer);
+                self.acknowledge_with(now, core, answer);
                 self.release(now, core);
                 Ok(())
             }
@@ -176,7 +176,7 @@ impl Session {
     }
 
     /// ACK of a 2xx that waited for it.
-    pub(super) fn acknowledge_with(&mut self, core: &mut Core, answer: Bytes) {
+    pub(super) fn acknowledge_with(&mut self, now: Instant, core: &mut Core, answer: Bytes) {
         let usage = std::mem::replace(&mut self.usage, Usage::Confirmed);
         let Usage::AnswerDue {
             client,
@@ -191,14 +191,14 @@ impl Session {
         if !answer.is_empty() {
             self.described.answered(offer, answer.clone());
         }
-        core.acknowledge_with(client, &self.dialog, cseq, answer);
+        core.acknowledge_with(now, client, &self.dialog, cseq, answer);
     }
 
     /// The call was given an offer and has not answered it in time: there is no session.
     pub(super) fn handle_answer_overdue(&mut self, now: Instant, core: &mut Core) {
         match &self.usage {
             Usage::AnswerDue { until, .. } if *until <= now => {
-                self.acknowledge_with(core, Bytes::new());
+                self.acknowledge_with(now, core, Bytes::new());
                 self.lose(now, core, "an offer was not answered in time", &[]);
             }
             Usage::Calling { .. } if self.early.deadline().is_some_and(|at| at <= now) => {
