@@ -21,4 +21,6 @@ mod media_loss;
 mod notify;
 mod races;
 mod reinvite;
+mod reliable;
+mod session_timer;
 mod strangers;

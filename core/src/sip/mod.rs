@@ -2,6 +2,7 @@
 //! Bodies are bytes here; SDP is a stranger.
 
 pub mod dialog;
+pub mod digit_info;
 pub mod endpoint;
 pub mod locate;
 pub mod message;

@@ -39,6 +39,18 @@ impl Trunks {
             })
             .map(|trunk| trunk.name.as_str())
     }
+
+    /// Whether this source belongs to the networks of that trunk. A trunk that takes calls from anywhere has none.
+    pub fn holds(&self, name: &str, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        if self.0.is_empty() {
+            return name == DEFAULT && is_near(source);
+        }
+        self.0
+            .iter()
+            .filter(|trunk| trunk.name == name)
+            .any(|trunk| trunk.networks.iter().any(|n| n.contains(&source)))
+    }
 }
 
 /// Loopback, RFC 1918, link-local and unique local addresses: those a router does not bring from the internet.
@@ -113,5 +125,24 @@ mod tests {
             networks: Vec::new(),
         }]);
         assert_eq!(trunks.name_of(ip("8.8.8.8")), Some("any"));
+        assert!(
+            !trunks.holds("any", ip("8.8.8.8")),
+            "anywhere is no network"
+        );
+    }
+
+    #[test]
+    fn a_trunk_holds_what_its_networks_hold_and_no_other_trunks() {
+        let trunk = |name: &str, network: &str| Trunk {
+            name: name.into(),
+            networks: vec![network.parse().unwrap()],
+        };
+        let trunks = Trunks::new(vec![trunk("a", "54.0.0.0/8"), trunk("b", "10.0.0.0/8")]);
+        assert!(trunks.holds("a", ip("::ffff:54.1.2.3")));
+        assert!(!trunks.holds("a", ip("10.1.2.3")));
+        assert!(!trunks.holds("gone", ip("10.1.2.3")));
+        assert!(Trunks::default().holds(DEFAULT, ip("10.1.2.3")));
+        assert!(!Trunks::default().holds(DEFAULT, ip("8.8.8.8")));
+        assert!(!Trunks::default().holds("a", ip("10.1.2.3")));
     }
 }

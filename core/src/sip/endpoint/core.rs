@@ -17,7 +17,7 @@ use super::screen::Refusal;
 use super::ways::Ways;
 use crate::sip::dialog::Dialog;
 use crate::sip::locate::Penalties;
-use crate::sip::message::{BuildError, Method, Name, Request, ResponseBuilder, Uri};
+use crate::sip::message::{BuildError, Method, Name, Request, ResponseBuilder, Uri, body};
 use crate::sip::transaction::{ServerKey, TransactionId};
 
 /// The parts of the endpoint that are not dialogs.
@@ -45,6 +45,11 @@ impl Incoming {
     /// Where it came from.
     pub(super) fn source(&self) -> SocketAddr {
         self.flow.remote
+    }
+
+    /// The session description in it; empty when there is none.
+    pub(super) fn description(&self) -> Bytes {
+        body::session_description(self.request.headers(), self.request.body()).unwrap_or_default()
     }
 
     pub(super) fn cseq(&self) -> u32 {
@@ -351,11 +356,28 @@ impl Core {
         dialog: &Dialog,
         cseq: u32,
     ) {
+        self.acknowledge_with(now, client, dialog, cseq, Bytes::new());
+    }
+
+    /// The same, with the answer to an offer in the 2xx.
+    pub(super) fn acknowledge_with(
+        &mut self,
+        now: Instant,
+        client: TransactionId,
+        dialog: &Dialog,
+        cseq: u32,
+        answer: Bytes,
+    ) {
         let (connections, penalties) = (&self.layer.connections, &self.penalties);
         let draft = self.author.ack(dialog, cseq, |ways| {
             choose(now, ways, connections, penalties)
         });
-        let Ok(ack) = draft.builder.build() else {
+        let builder = if answer.is_empty() {
+            draft.builder
+        } else {
+            draft.builder.body(body::SDP, answer)
+        };
+        let Ok(ack) = builder.build() else {
             self.layer.counters.malformed += 1; // a route or Contact that cannot be said
             return;
         };

@@ -22,6 +22,8 @@ pub(super) struct Client {
     request: Box<Request>,
     machine: ClientMachine,
     origin: Origin,
+    /// Its connection broke, and it was said again by another.
+    reconnected: bool,
     wake: Wake,
 }
 
@@ -36,7 +38,9 @@ impl ClientMachine {
     fn new(now: Instant, timing: Timing, ways: &Ways, request: &Request) -> Self {
         let reliable = ways.flow().transport.is_reliable();
         let wire = request.to_bytes();
-        let patience = ways.has_other_servers().then(|| now + timing.patience());
+        let patience = ways
+            .has_other_servers()
+            .then(|| now + timing.server_patience());
         if *request.method() == Method::Invite {
             let machine = InviteClient::new(now, timing, reliable, wire);
             Self::Invite {
@@ -74,6 +78,7 @@ impl TransactionLayer {
                 request: Box::new(request),
                 machine,
                 origin,
+                reconnected: false,
                 wake: Wake::default(),
             },
         );
@@ -118,6 +123,7 @@ impl TransactionLayer {
                 request: Box::new(request),
                 machine,
                 origin,
+                reconnected: false,
                 wake: Wake::default(),
             },
         );
@@ -178,6 +184,12 @@ impl TransactionLayer {
     /// The request of a client transaction, as it was sent last.
     pub(in crate::sip::endpoint) fn client_request(&self, id: TransactionId) -> Option<&Request> {
         self.clients.get(&id).map(|client| &*client.request)
+    }
+
+    /// Whether an INVITE of ours made no offer, so that the far end makes it.
+    pub(in crate::sip::endpoint) fn is_without_offer(&self, id: TransactionId) -> bool {
+        self.client_request(id)
+            .is_some_and(|request| request.body().is_empty())
     }
 
     /// The way a request went last, which an INVITE's CANCEL must take too.
@@ -302,6 +314,22 @@ impl TransactionLayer {
             .collect();
         waiting.sort_unstable(); // a hash map's order must not reach the wire
         waiting
+    }
+
+    /// Sends a request once more, as the same transaction, by a new connection to where it went.
+    ///
+    /// * returns `false` when that has been tried.
+    pub(in crate::sip::endpoint) fn reconnect(&mut self, id: TransactionId) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return false;
+        };
+        if std::mem::replace(&mut client.reconnected, true) {
+            return false;
+        }
+        let (flow, wire) = (client.ways.flow(), client.request.to_bytes());
+        self.counters.repeats_sent += 1;
+        self.send(flow, wire);
+        true
     }
 
     /// Forgets a request that no way is left for.

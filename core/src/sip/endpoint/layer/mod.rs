@@ -50,6 +50,9 @@ pub(super) struct Origin {
 pub(super) enum Purpose {
     Invite,
     Reinvite,
+    /// An UPDATE that only keeps the session alive.
+    Refresh,
+    Prack,
     Cancel,
     Bye,
     Refer,
