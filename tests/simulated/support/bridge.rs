@@ -126,6 +126,7 @@ pub(crate) struct Task {
 pub(crate) struct Bridge {
     pub(crate) endpoint: Endpoint,
     pub(crate) address: SocketAddr,
+    transport: Transport,
     pub(crate) store: Arc<Store>,
     pub(crate) lifecycle: Lifecycle,
     house: House,
@@ -135,10 +136,16 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    pub(crate) fn new(house: House, address: SocketAddr, mut entropy: Entropy) -> Self {
+    pub(crate) fn new(
+        house: House,
+        address: SocketAddr,
+        transport: Transport,
+        mut entropy: Entropy,
+    ) -> Self {
         Self {
             endpoint: Endpoint::new(house.sip.clone(), entropy.fork()),
             address,
+            transport,
             store: Arc::new(Store::new()),
             lifecycle: Lifecycle::default(),
             house,
@@ -150,7 +157,7 @@ impl Bridge {
 
     pub(crate) fn receives(&mut self, now: Instant, datagram: &Datagram) {
         let flow = Flow {
-            transport: Transport::Udp,
+            transport: self.transport,
             local: self.address,
             remote: datagram.from,
         };

@@ -69,17 +69,24 @@ pub(crate) struct FarEnd {
     pub(crate) endpoint: Endpoint,
     pub(crate) address: SocketAddr,
     bridge: SocketAddr,
+    transport: Transport,
     callers: BTreeMap<DialogId, Caller>,
     entropy: Entropy,
     next_port: u16,
 }
 
 impl FarEnd {
-    pub(crate) fn new(address: SocketAddr, bridge: SocketAddr, mut entropy: Entropy) -> Self {
+    pub(crate) fn new(
+        address: SocketAddr,
+        bridge: SocketAddr,
+        transport: Transport,
+        mut entropy: Entropy,
+    ) -> Self {
         Self {
             endpoint: Endpoint::new(Config::default(), entropy.fork()),
             address,
             bridge,
+            transport,
             callers: BTreeMap::new(),
             entropy,
             next_port: 40_000,
@@ -88,7 +95,7 @@ impl FarEnd {
 
     const fn flow(&self) -> Flow {
         Flow {
-            transport: Transport::Udp,
+            transport: self.transport,
             local: self.address,
             remote: self.bridge,
         }

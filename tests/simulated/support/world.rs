@@ -40,8 +40,8 @@ impl World {
         let (bridge, far) = (address("10.0.0.2:5060"), address("10.0.0.1:5060"));
         Self {
             wire: Wire::new(weather, entropy.fork()),
-            bridge: Bridge::new(house, bridge, entropy.fork()),
-            far: FarEnd::new(far, bridge, entropy.fork()),
+            bridge: Bridge::new(house, bridge, weather.transport(), entropy.fork()),
+            far: FarEnd::new(far, bridge, weather.transport(), entropy.fork()),
             plans: BTreeMap::new(),
             planned: 0,
             strangers_heard: Vec::new(),
