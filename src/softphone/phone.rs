@@ -344,12 +344,9 @@ fn transport(uri: &Uri) -> Result<Transport, PhoneError> {
     }
     let asked = uri.param("transport").flatten();
     match asked.map(|name| name.to_ascii_lowercase()).as_deref() {
-        Some("tls") => Ok(Transport::Tls),
-        Some("tcp") if secure => Ok(Transport::Tls),
-        None if secure => Ok(Transport::Tls),
-        Some("tcp") => Ok(Transport::Tcp),
-        Some("udp") if !secure => Ok(Transport::Udp),
-        None => Ok(Transport::Udp),
+        Some("udp") | None if !secure => Ok(Transport::Udp),
+        Some("tcp") if !secure => Ok(Transport::Tcp),
+        Some("tcp" | "tls") | None => Ok(Transport::Tls),
         Some(other) => Err(PhoneError::Transport(format!("transport={other}"))),
     }
 }
