@@ -24,3 +24,4 @@ mod reinvite;
 mod reliable;
 mod session_timer;
 mod strangers;
+mod streams;

@@ -129,6 +129,7 @@ pub(crate) struct Task {
 pub(crate) struct Bridge {
     pub(crate) endpoint: Endpoint,
     pub(crate) address: SocketAddr,
+    transport: Transport,
     pub(crate) store: Arc<Store>,
     /// Where the names are that dialogs may hold, by URI.
     pub(crate) zone: BTreeMap<String, Vec<SocketAddr>>,
@@ -140,10 +141,16 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    pub(crate) fn new(house: House, address: SocketAddr, mut entropy: Entropy) -> Self {
+    pub(crate) fn new(
+        house: House,
+        address: SocketAddr,
+        transport: Transport,
+        mut entropy: Entropy,
+    ) -> Self {
         Self {
             endpoint: Endpoint::new(house.sip.clone(), entropy.fork()),
             address,
+            transport,
             store: Arc::new(Store::new()),
             zone: BTreeMap::new(),
             lifecycle: Lifecycle::default(),
@@ -161,7 +168,7 @@ impl Bridge {
 
     fn flow(&self, remote: SocketAddr) -> Flow {
         Flow {
-            transport: Transport::Udp,
+            transport: self.transport,
             local: self.address,
             remote,
         }

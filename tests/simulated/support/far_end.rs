@@ -72,6 +72,7 @@ pub(crate) struct FarEnd {
     pub(crate) endpoint: Endpoint,
     pub(crate) address: SocketAddr,
     bridge: SocketAddr,
+    transport: Transport,
     callers: BTreeMap<DialogId, Caller>,
     entropy: Entropy,
     next_port: u16,
@@ -82,12 +83,14 @@ impl FarEnd {
         config: Config,
         address: SocketAddr,
         bridge: SocketAddr,
+        transport: Transport,
         mut entropy: Entropy,
     ) -> Self {
         Self {
             endpoint: Endpoint::new(config, entropy.fork()),
             address,
             bridge,
+            transport,
             callers: BTreeMap::new(),
             entropy,
             next_port: 40_000,
@@ -96,7 +99,7 @@ impl FarEnd {
 
     const fn flow(&self) -> Flow {
         Flow {
-            transport: Transport::Udp,
+            transport: self.transport,
             local: self.address,
             remote: self.bridge,
         }

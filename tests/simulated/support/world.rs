@@ -44,8 +44,14 @@ impl World {
         let (bridge, far) = (address("10.0.0.2:5060"), address("10.0.0.1:5060"));
         Self {
             wire: Wire::new(weather, wire_entropy),
-            far: FarEnd::new(house.trunk.clone(), far, bridge, far_entropy),
-            bridge: Bridge::new(house, bridge, bridge_entropy),
+            far: FarEnd::new(
+                house.trunk.clone(),
+                far,
+                bridge,
+                weather.transport(),
+                far_entropy,
+            ),
+            bridge: Bridge::new(house, bridge, weather.transport(), bridge_entropy),
             servers: BTreeMap::new(),
             plans: BTreeMap::new(),
             planned: 0,
