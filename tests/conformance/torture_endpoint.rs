@@ -128,14 +128,15 @@ impl Node {
         while let Some(event) = self.endpoint.poll_event() {
             let (dialog, command) = match event {
                 Event::Invited(invited) => (invited.dialog, answer()),
-                Event::Dialog { dialog, event } => match event {
-                    DialogEvent::Reinvited { .. } => (dialog, accept_offer()),
-                    DialogEvent::Lost { .. } | DialogEvent::Bye { .. } => {
+                Event::Dialog { dialog, event } => {
+                    if let DialogEvent::Lost { .. } | DialogEvent::Bye { .. } = event {
                         self.lost += 1;
+                    }
+                    if !matches!(event, DialogEvent::Reinvited { .. }) {
                         continue;
                     }
-                    _ => continue,
-                },
+                    (dialog, accept_offer())
+                }
                 Event::Locate { id, .. } => {
                     self.endpoint.handle_located(self.now, id, Vec::new());
                     continue;
@@ -273,7 +274,7 @@ fn each_message_ends_as_the_manifest_says_and_an_ordinary_call_is_served_after_i
         );
         let call = node.call();
         node.hang_up(&call);
-        node.run(Duration::from_secs(120));
+        node.run(Duration::from_mins(2));
         let left = (node.endpoint.dialogs(), node.endpoint.transactions());
         assert_eq!(left, (0, 0), "{name}: it leaves nothing behind");
         answers.push((case.name, status));
@@ -292,7 +293,7 @@ fn all_of_them_on_one_endpoint_leave_a_running_call_and_nothing_else() {
         }
         node.run(Duration::from_secs(40)); // what was answered and never acknowledged is hung up meanwhile
     }
-    node.run(Duration::from_secs(120));
+    node.run(Duration::from_mins(2));
     assert_eq!(
         node.endpoint.dialogs(),
         1,
