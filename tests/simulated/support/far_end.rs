@@ -104,6 +104,7 @@ impl FarEnd {
             from: format!("\"Alice\" <sip:+15559870000@{}>", self.address.ip()),
             to: String::new(),
             call_id: String::new(),
+            account: None,
             headers: placing.headers.clone(),
             body: placing.offer.clone().unwrap_or(ours),
         };

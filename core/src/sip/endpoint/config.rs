@@ -20,6 +20,8 @@ pub struct Config {
     pub limits: Limits,
     /// T1, T2 and T4.
     pub timing: Timing,
+    /// Whose accounts callers prove: what they are told in a challenge, and what their telephones keep passwords for.
+    pub realm: String,
 }
 
 impl Default for Config {
@@ -30,6 +32,7 @@ impl Default for Config {
             trunks: Trunks::default(),
             limits: Limits::default(),
             timing: Timing::default(),
+            realm: "baton".to_owned(),
         }
     }
 }

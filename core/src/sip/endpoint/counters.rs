@@ -18,7 +18,11 @@ pub struct Counters {
     pub refused: u64,
     /// Of those: from sources that belong to no trunk.
     pub strangers: u64,
-    /// Of those: 503, because of readiness or limits.
+    /// Of those: 401, because nobody had proved anything.
+    pub challenged: u64,
+    /// Challenges of ours that we answered.
+    pub challenges_answered: u64,
+    /// Of those refused: 503, because of readiness or limits.
     pub overloaded: u64,
     /// ACKs, CANCELs and responses that belong to nothing.
     pub strays: u64,

@@ -8,6 +8,7 @@
 //! Each file holds one conversation: [`uas`] and [`uac`] how a call starts, [`requests`] what the peer asks in
 //! it, [`reinvite`] another offer, [`transfer`] REFER and NOTIFY, [`hang_up`] its end.
 
+mod challenged;
 mod hang_up;
 mod reinvite;
 mod requests;
@@ -255,7 +256,7 @@ impl Session {
             }
             Purpose::Notify => self.handle_notify_answer(now, core, status),
             Purpose::Bye => self.handle_bye_answer(now, core, status),
-            Purpose::Cancel => {}
+            Purpose::Cancel | Purpose::Register(_) => {}
         }
     }
 
@@ -277,7 +278,7 @@ impl Session {
             Purpose::Refer => self.handle_refer_answer(now, core, origin.cseq, status, reason),
             Purpose::Notify => self.handle_notify_answer(now, core, status),
             Purpose::Bye => self.handle_bye_answer(now, core, status),
-            Purpose::Cancel => {}
+            Purpose::Cancel | Purpose::Register(_) => {}
         }
     }
 

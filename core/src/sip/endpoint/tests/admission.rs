@@ -197,6 +197,7 @@ fn a_node_full_of_calls_still_places_the_calls_of_its_transfers() {
         from: "<sip:bot@10.0.0.2>".into(),
         to: String::new(),
         call_id: String::new(),
+        account: None,
         headers: Vec::new(),
         body: Bytes::from_static(b"v=0"),
     };

@@ -184,6 +184,7 @@ fn a_caller_is_located_when_the_callee_answers_and_its_ack_does_not_wait() {
         from: "<sip:alice@10.0.0.2>".into(),
         to: String::new(),
         call_id: "c7".into(),
+        account: None,
         headers: Vec::new(),
         body: Bytes::from_static(b"v=0"),
     };

@@ -129,6 +129,7 @@ impl Pair {
             from: "\"Alice\" <sip:alice@10.0.0.1>".into(),
             to: String::new(),
             call_id: String::new(),
+            account: None,
             headers: vec![("X-Key".into(), "1".into())],
             body: Bytes::from_static(offer.as_bytes()),
         };
