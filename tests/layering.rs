@@ -61,12 +61,24 @@ const EVERY_CORE: &[&str] = &[
 
 /// Package `baton`, rings 3-5.
 const SHELLS: &[Domain] = &[
-    domain("net", &["sip", "media::rtp", "agent", "leg::event"]),
+    // Admission: asked before an INVITE is remembered, so where INVITEs arrive.
+    domain(
+        "net",
+        &["sip", "media::rtp", "agent", "leg::event", "admission"],
+    ),
     domain("store", &["history", "transfer"]),
     // Counters: the media threads' are kept where the threads are.
     domain(
         "observe",
-        &["media", "sip", "call", "agent", "leg", "net::media_shard"],
+        &[
+            "media",
+            "sip",
+            "call",
+            "agent",
+            "leg",
+            "admission",
+            "net::media_shard",
+        ],
     ),
     domain(
         "bridge",

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
+use baton_core::admission::Lifecycle;
 use baton_core::history::Backend;
 use baton_core::leg::Leg;
 use baton_core::vocab::Entropy;
@@ -19,10 +20,14 @@ use crate::bridge::registry::Registry;
 use crate::config::{self, Config};
 use crate::http::{self, Readiness};
 use crate::ingress;
+use crate::net::admission::Admission;
+use crate::net::dns::Dns;
+use crate::net::listen::{ListenError, Listener, Listening, listen};
 use crate::net::media_shard::Shards;
 use crate::net::ports::{PortRange, RtpPorts};
-use crate::net::sip_task;
-use crate::net::udp;
+use crate::net::sip_task::{self, Signalling};
+use crate::net::streams;
+use crate::net::tls::TlsError;
 use crate::observe::metrics::Metrics;
 use crate::store::embedded::Embedded;
 
@@ -35,7 +40,10 @@ pub enum StartError {
     Store(#[from] crate::store::embedded::OpenError),
     /// A SIP address is taken or not ours.
     #[error(transparent)]
-    Listen(#[from] udp::ListenError),
+    Listen(#[from] ListenError),
+    /// A certificate or key that TLS cannot be made of.
+    #[error("[sip] tls: {0}")]
+    Tls(#[from] TlsError),
     /// The HTTP address is taken or not ours.
     #[error(
         "cannot listen on tcp:{address} ([http] listen): {why}; stop the other program or choose another address"
@@ -79,25 +87,27 @@ impl Node {
         let mut entropy = entropy()?;
         let store = Arc::new(open_embedded(config)?);
         let recorder = recorder(config)?;
+        let streams = config.streams()?;
         let sockets: Vec<_> = config
             .sip
             .listen
             .iter()
-            .map(|listen| udp::listen(listen.0, "[sip] listen"))
+            .map(|wanted| listen(wanted.0, "[sip] listen"))
             .collect::<Result<_, _>>()?;
         let listener = http_listener(config.http.listen).await?;
         let http = listener
             .local_addr()
             .map_err(|why| system("the HTTP address", why))?;
-        let signalling = sip_task::start(config.endpoint(), entropy.fork(), sockets)
-            .map_err(|why| system("signalling", why))?;
+        let ingress = config.ingress();
+        let admission = Admission::new(ingress.limits, entropy.fork());
+        let gate = Some(admission.clone());
+        let signalling = signalling(config, entropy.fork(), sockets, streams, gate)?;
         let sip = signalling.handle.clone();
         let shards = Shards::<Leg>::start(cores()).map_err(|why| system("media threads", why))?;
         let registry = Arc::new(Registry::default());
         let metrics = Arc::new(Metrics::new());
-        let (stop, stopped) = watch::channel(false);
+        let lifecycle = watch::Sender::new(Lifecycle::default());
         let (stop_http, http_stopped) = watch::channel(false);
-        let draining = Arc::new(watch::channel(false).0);
         let bridge = Arc::new(Bridge {
             sip: sip.clone(),
             shards: shards.handle(),
@@ -108,10 +118,10 @@ impl Node {
             observer: Arc::new(Observer::new(metrics.clone())),
             media: config.voice(),
             node: node_name(),
-            stop: stopped,
+            lifecycle: lifecycle.subscribe(),
             entropy: Mutex::new(entropy.fork()),
         });
-        let ingress = ingress::Current::new(config.ingress());
+        let ingress = ingress::Current::new(ingress);
         let calls = tokio::spawn(ingress::sip::serve(
             bridge.clone(),
             ingress.clone(),
@@ -120,7 +130,7 @@ impl Node {
         let ports = http::Ports {
             history: store.clone(),
             registry: registry.clone(),
-            readiness: readiness(draining.clone()),
+            readiness: readiness(lifecycle.subscribe()),
             metrics: Arc::new({
                 let metrics = metrics.clone();
                 move || metrics.render()
@@ -132,15 +142,15 @@ impl Node {
             ports,
         );
         let web = tokio::spawn(serve_http(listener, state, http_stopped));
-        tokio::spawn(sample(metrics, Arc::downgrade(&bridge)));
+        tokio::spawn(sample(metrics, Arc::downgrade(&bridge), admission.clone()));
         Ok(Self {
             sip,
             http,
             registry,
             config: RwLock::new(Arc::new(config.clone())),
             ingress,
-            draining,
-            stop,
+            admission,
+            lifecycle,
             stop_http,
             calls,
             web,
@@ -176,6 +186,28 @@ pub(super) fn refuse_what_cannot_work(config: &Config) -> Result<(), StartError>
     }
 }
 
+fn signalling(
+    config: &Config,
+    mut entropy: Entropy,
+    sockets: Vec<Listener>,
+    streams: streams::Config,
+    gate: Option<Admission>,
+) -> Result<Signalling, StartError> {
+    let listening: std::io::Result<Vec<Listening>> =
+        sockets.iter().map(Listener::listening).collect();
+    let listening = listening.map_err(|why| system("the SIP addresses", why))?;
+    let dns = Dns::new(&config.nameservers(), entropy.fork());
+    sip_task::start(
+        config.endpoint(&listening),
+        entropy,
+        sockets,
+        streams,
+        dns,
+        gate,
+    )
+    .map_err(|why| system("signalling", why))
+}
+
 fn entropy() -> Result<Entropy, StartError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|why| system("randomness", why))?;
@@ -207,7 +239,11 @@ async fn http_listener(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 fn rtp_ports(config: &Config, entropy: &mut Entropy) -> RtpPorts {
-    let first = config.sip.listen.first().map(|listen| listen.0.ip());
+    let first = config
+        .sip
+        .listen
+        .first()
+        .map(|listen| listen.0.address.ip());
     let ip = first.unwrap_or_else(|| std::net::Ipv4Addr::UNSPECIFIED.into());
     let range = config.media.rtp_ports;
     RtpPorts::new(ip, PortRange::new(range.first, range.last), entropy.fork())
@@ -217,12 +253,12 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn readiness(draining: Arc<watch::Sender<bool>>) -> Arc<dyn Fn() -> Readiness + Send + Sync> {
+fn readiness(lifecycle: watch::Receiver<Lifecycle>) -> Arc<dyn Fn() -> Readiness + Send + Sync> {
     Arc::new(move || {
-        if *draining.borrow() {
-            Readiness::NotReady("draining".into())
-        } else {
+        if lifecycle.borrow().takes_calls() {
             Readiness::Ready
+        } else {
+            Readiness::NotReady("draining".into())
         }
     })
 }
@@ -238,7 +274,7 @@ async fn serve_http(listener: TcpListener, state: http::State, mut stopped: watc
 }
 
 /// Copies the counters that live elsewhere into the metrics, once a second, until the bridge is gone.
-async fn sample(metrics: Arc<Metrics>, bridge: Weak<Bridge>) {
+async fn sample(metrics: Arc<Metrics>, bridge: Weak<Bridge>, admission: Admission) {
     let mut every = tokio::time::interval(Duration::from_secs(1));
     loop {
         every.tick().await;
@@ -247,10 +283,14 @@ async fn sample(metrics: Arc<Metrics>, bridge: Weak<Bridge>) {
         };
         metrics.set_calls(bridge.registry.live_count());
         metrics.sample_media(bridge.shards.stats());
+        metrics.sample_admission(&admission.counters());
         let sip = bridge.sip.clone();
         drop(bridge);
         if let Ok(counters) = sip.counters().await {
             metrics.sample_sip(&counters);
+        }
+        if let Ok(counters) = sip.stream_counters().await {
+            metrics.sample_streams(&counters);
         }
     }
 }

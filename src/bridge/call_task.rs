@@ -11,14 +11,20 @@
 //!  commits ─────┤   (the core)         ├──► registry: state, ladder, handoffs
 //!  deadlines ───┘                      └──► the end: log line, counters
 //! ```
+//!
+//! A task that breaks is caught here: its caller is hung up on, and its history ends with the word that it broke.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, UdpSocket};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use baton_core::call::{self, Action, Call, Final, Input, LegSetup, Operator as Wish, Setup};
-use baton_core::history::{Event, Kind, UnixMillis, WallClock};
+use baton_core::admission::Lifecycle;
+use baton_core::call::{
+    self, Action, Call, Final, Input, LegSetup, Operator as Wish, Setup, Stopping,
+};
+use baton_core::history::{EndBy, EndKind, Event, Kind, UnixMillis, WallClock};
 use baton_core::leg::{self, Leg};
 use baton_core::media::g711;
 use baton_core::media::rtp::packet::{RtpTimestamp, SeqNo};
@@ -26,12 +32,13 @@ use baton_core::media::vad;
 use baton_core::sip::endpoint::{Command, DialogEvent, DialogId};
 use baton_core::vocab::Entropy;
 use baton_core::{agent, sdp};
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::historian::{Historian, Wrote};
 use super::plan::Plan;
-use super::registry::{CallView, EndView, Operator, Refusal, Registration, Reply};
+use super::registry::{BROKE, CallView, EndView, Operator, Refusal, Registration, Reply};
 use super::view;
 use super::{Bridge, Media};
 use crate::net::media_shard::{self, LegOpen};
@@ -44,10 +51,19 @@ const IDLE: Duration = Duration::from_hours(1);
 /// One call's life, from its INVITE to the last word of its history.
 pub async fn run(bridge: Arc<Bridge>, plan: Plan, events: mpsc::Receiver<DialogEvent>) {
     let span = tracing::info_span!("call", id = %plan.setup.id);
-    CallTask::new(bridge, plan, events)
-        .run()
-        .instrument(span)
-        .await;
+    async {
+        let mut task = CallTask::new(bridge, plan, events);
+        let lived = AssertUnwindSafe(task.live()).catch_unwind().await;
+        if lived.is_err() {
+            task.pick_up_the_pieces().await;
+        }
+        let written = AssertUnwindSafe(task.write_last_words());
+        if written.catch_unwind().await.is_err() {
+            tracing::error!("the end of this call's history could not be written: its store broke");
+        }
+    }
+    .instrument(span)
+    .await;
 }
 
 /// What a call needs for its media until its leg is open.
@@ -103,6 +119,8 @@ struct CallTask {
     answers: VecDeque<Answer>,
     historian: Historian,
     registration: Option<Registration>,
+    /// The history has its last word.
+    end_is_recorded: bool,
     over: bool,
 }
 
@@ -151,12 +169,13 @@ impl CallTask {
             answers: VecDeque::new(),
             historian,
             registration: Some(registration),
+            end_is_recorded: false,
             over: false,
         }
     }
 
-    async fn run(mut self) {
-        let mut stop = self.bridge.stop.clone();
+    async fn live(&mut self) {
+        let mut lifecycle = self.bridge.lifecycle.clone();
         loop {
             while let Some(action) = self.call.poll_action() {
                 self.perform(action).await;
@@ -184,15 +203,43 @@ impl CallTask {
                         self.tell(Input::Committed(result));
                     }
                 }
-                Ok(()) = stop.changed() => {
-                    if *stop.borrow_and_update() {
-                        self.tell(Input::Shutdown);
-                    }
-                }
+                Ok(()) = lifecycle.changed() => match *lifecycle.borrow_and_update() {
+                    Lifecycle::Ready | Lifecycle::Draining { .. } => {}
+                    Lifecycle::Ending { .. } => self.tell(Input::Stopping(Stopping::Gently)),
+                    Lifecycle::Stopped => self.tell(Input::Stopping(Stopping::AtOnce)),
+                },
                 () = tokio::time::sleep_until(wake.into()) => self.call.handle_timeout(Instant::now()),
             }
         }
-        self.write_last_words().await;
+    }
+
+    /// Something in this task panicked. Its core may be in any state, so it is not asked again; what it had recorded
+    /// is still written, with an end if it had none.
+    async fn pick_up_the_pieces(&mut self) {
+        tracing::error!("this call's task broke; the call is ended");
+        self.historian.drop_pending();
+        if !self.end_is_recorded {
+            let ended = Kind::Ended {
+                kind: EndKind::Failed,
+                by: EndBy::Bridge,
+                reason: BROKE.into(),
+            };
+            self.historian
+                .record(Event::new(self.clock.at(Instant::now()), ended));
+        }
+        self.registration = None;
+        self.materials = None;
+        let headers = Vec::new();
+        if self.say(Command::Bye { headers }).await.is_err() {
+            let refusal = Command::Reject {
+                status: 500,
+                headers: Vec::new(),
+            };
+            // A dialog that is over already needs neither.
+            let _ = self.say(refusal).await;
+        }
+        self.leg = None;
+        self.sip.close();
     }
 
     fn tell(&mut self, input: Input) {
@@ -318,6 +365,7 @@ impl CallTask {
             let at = self.invited_at.elapsed();
             self.show(|view| view::handed(view, at, step));
         }
+        self.end_is_recorded |= matches!(event.kind, Kind::Ended { .. });
         self.historian.record(event);
     }
 
@@ -352,10 +400,10 @@ impl CallTask {
             reason: Some(last.ended.reason.clone()),
         };
         self.show(|view| view.quality = Some(last.media.clone()));
-        self.bridge.observer.call_ended(self.call.facts(), last);
         if let Some(registration) = self.registration.take() {
             registration.end(self.clock.at(Instant::now()), end);
         }
+        self.bridge.observer.call_ended(self.call.facts(), last);
     }
 
     /// The call is over; its history is not, until the store has all of it.

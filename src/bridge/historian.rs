@@ -81,6 +81,13 @@ impl Historian {
         }
     }
 
+    /// Forgets what is under way, because waiting for it has broken its call. What was not stored is still in the
+    /// journal, and storing it twice is storing it once.
+    pub(super) fn drop_pending(&mut self) {
+        self.append = None;
+        self.commit = None;
+    }
+
     /// When a failed append is tried again.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.retry_at

@@ -22,6 +22,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use baton_core::admission::Lifecycle;
 use baton_core::leg::Leg;
 use baton_core::media::jitter;
 use baton_core::media::rtp::source::LatchPolicy;
@@ -53,8 +54,8 @@ pub struct Bridge {
     pub media: Media,
     /// Name of this node in histories.
     pub node: String,
-    /// `true` when calls must end now.
-    pub stop: watch::Receiver<bool>,
+    /// Whether calls may go on, must end, or must end at once.
+    pub lifecycle: watch::Receiver<Lifecycle>,
     /// Where every token of every call comes from.
     pub entropy: Mutex<Entropy>,
 }

@@ -22,6 +22,9 @@ pub use view::{CallState, CallView, EndView, HandoffView, LadderStep, Timings};
 /// Commands waiting for one call. A person steers it, so more than a few means that the call does not listen.
 const OPERATOR_QUEUE: usize = 16;
 
+/// How a call ended whose task panicked: a fault of ours.
+pub const BROKE: &str = "the call's task broke";
+
 /// Changes a viewer may lag behind before it loses some.
 const WATCH_QUEUE: usize = 256;
 
@@ -76,6 +79,20 @@ struct Calls {
     live: BTreeMap<CallId, Live>,
     /// Oldest first.
     ended: VecDeque<CallView>,
+}
+
+impl Calls {
+    /// Calls that were never answered may fill a quarter of what is remembered: whoever floods us with calls that we
+    /// refuse, or that he gives up, does not push those off that people ask about.
+    fn forget_beyond(&mut self, most: usize) {
+        while self.ended.len() > most {
+            let unanswered = |view: &&CallView| view.answered.is_none();
+            let too_many = self.ended.iter().filter(unanswered).count() > most / 4;
+            let oldest = self.ended.iter().position(|view| unanswered(&view));
+            self.ended
+                .remove(oldest.filter(|_| too_many).unwrap_or_default());
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -184,9 +201,7 @@ impl Registry {
             view.state = CallState::Ended;
             view.end = Some(end.clone());
             calls.ended.push_back(view);
-            while calls.ended.len() > self.keep_ended {
-                calls.ended.pop_front();
-            }
+            calls.forget_beyond(self.keep_ended);
         }
         self.tell(Change::Ended {
             call: id.clone(),
@@ -276,7 +291,7 @@ impl Drop for Registration {
                 EndView {
                     kind: "failed".into(),
                     by: "bridge".into(),
-                    reason: Some("the call's task broke".into()),
+                    reason: Some(BROKE.into()),
                 },
             );
         }
@@ -319,6 +334,33 @@ mod tests {
         assert_eq!(calls[0].state, CallState::Offered);
         assert_eq!(calls[1].state, CallState::Ended);
         assert_eq!(registry.live_count(), 1);
+    }
+
+    #[test]
+    fn a_flood_of_calls_that_were_never_answered_leaves_the_answered_ones_on_the_list() {
+        let registry = Arc::new(Registry::new(8));
+        let end = |number: u64, answered: bool| {
+            let (call, _) = registry.register(view(number));
+            if answered {
+                call.update(|view| view.answered = Some(UnixMillis(2_000)));
+            }
+            call.end(UnixMillis(9), ended("rejected"));
+        };
+        let kept = || -> Vec<_> {
+            let calls = registry.calls();
+            calls.iter().map(|view| view.started.0 - 1_000).collect()
+        };
+        (0..20).for_each(|number| end(number, true));
+        (100..1_000).for_each(|number| end(number, false));
+        assert_eq!(kept(), [999, 998, 19, 18, 17, 16, 15, 14]);
+        (2_000..2_006).for_each(|number| end(number, true));
+        assert_eq!(
+            kept(),
+            [2_005, 2_004, 2_003, 2_002, 2_001, 2_000, 999, 998],
+            "the refused keep their share, too"
+        );
+        (2_006..2_008).for_each(|number| end(number, true));
+        assert_eq!(kept().len(), 8);
     }
 
     #[test]

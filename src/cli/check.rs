@@ -10,7 +10,7 @@ use super::ConfigFile;
 use crate::app::build;
 use crate::config::check::{Finding, Severity, findings};
 use crate::config::{Config, PublicAddress, Recording, StoreUrl};
-use crate::net::{ports, udp};
+use crate::net::{listen, ports};
 
 /// Arguments of `baton check`.
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,9 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut found = vec![Finding::ok("configuration", args.config.name())];
     found.extend(findings(&config));
     found.extend(listeners(&config));
+    found.extend(super::check_tls::findings(&config));
     found.extend(media(&config));
+    found.push(super::check_dns::finding(&config).await);
     found.push(store(&config));
     found.extend(agents(&config).await);
     let good = handoffs(&config, &found);
@@ -83,9 +85,9 @@ fn print(found: &[Finding]) {
 /// Ports that are taken: by this node, when it runs already, or by somebody else.
 fn listeners(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
-    for listen in &config.sip.listen {
-        let place = format!("[sip] listen udp:{}", listen.0);
-        found.push(match udp::listen(listen.0, "[sip] listen") {
+    for wanted in &config.sip.listen {
+        let place = format!("[sip] listen {}", wanted.0);
+        found.push(match listen::listen(wanted.0, "[sip] listen") {
             Ok(_) => Finding::ok(place, "free"),
             Err(error) => taken(place, &error.fault.to_string()),
         });

@@ -23,6 +23,7 @@ use baton_core::handoff::read_key;
 use baton_core::history::{EndKind, HandoffState, Session};
 use baton_core::media::g711::{self, Codec};
 use baton_core::media::wav;
+use baton_core::sip::endpoint::Transport;
 use baton_core::sip::message::NameAddr;
 use baton_core::vocab::Entropy;
 use console::style;
@@ -32,6 +33,7 @@ use super::session_view;
 use crate::app::Node;
 use crate::bridge::registry::Change;
 use crate::config::{self, Config};
+use crate::net::listen::Listening;
 use crate::softphone::{
     Action, CallPlan, CallReport, Keep, OnRefer, Phone, PhoneConfig, Timed, audio_file,
 };
@@ -55,6 +57,8 @@ const HUMANS: &str = "sip:queue@flex.example.com";
 const KEY_HEADER: &str = "X-Session-History-Key";
 /// What a run keeps for itself within the folder; the next run removes it, so the name must be nobody else's.
 const OURS: &str = ".baton-demo";
+/// How long the end of the bridge may take.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The caller thinks this long before answering.
 const THINKING: Duration = Duration::from_millis(700);
 /// From the end of the caller's words to the agent's: hangover, "I heard:", and being asked what else.
@@ -68,9 +72,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let data = args.dir.join(OURS);
     prepare(&args.dir, &data).with_context(|| format!("preparing {}", args.dir.display()))?;
     let node = Node::start(&configuration(&data)).await?;
-    let sip = *node.sip().first().context("the bridge listens nowhere")?;
+    let first = node.sip().first().context("the bridge listens nowhere")?;
+    let sip = first.address;
     println!("\n{}", style("baton demo").bold());
-    println!("  bridge   udp:{sip}, console http://{}/", node.http());
+    println!("  bridge   {first}, console http://{}/", node.http());
     println!("  caller   \"Hello. I would like to change the delivery address of my order.\"\n");
 
     let report = call(&node, sip).await?;
@@ -88,7 +93,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.keep && all_seen {
         keep(&node, history.ok()).await;
     }
-    node.stop().await;
+    node.stop(LAST_WORDS).await;
     let missing = steps.iter().find(|step| !step.seen);
     if let Some(step) = missing {
         eprintln!(
@@ -115,7 +120,10 @@ fn prepare(dir: &Path, data: &Path) -> std::io::Result<()> {
 fn configuration(data: &Path) -> Config {
     let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let mut config = Config::default();
-    config.sip.listen = vec![config::Listen(loopback)];
+    config.sip.listen = vec![config::Listen(Listening {
+        transport: Transport::Udp,
+        address: loopback,
+    })];
     config.media.rtp_ports = config::PortRange { first: 0, last: 0 };
     config.media.recording = config::Recording::On;
     config.media.recording_dir = data.join("recordings");

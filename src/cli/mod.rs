@@ -2,6 +2,8 @@
 
 pub mod call;
 pub mod check;
+mod check_dns;
+mod check_tls;
 pub mod demo;
 pub mod health;
 pub mod history;

@@ -16,7 +16,8 @@ pub struct Args {
     log_json: bool,
 }
 
-/// Runs the bridge. The first SIGTERM or SIGINT drains it, the second ends it at once.
+/// Runs the bridge. The first SIGTERM or SIGINT drains it, the second ends it at once. Exit code 1 when a call did not
+/// end in order.
 ///
 /// # Errors
 /// The configuration cannot be read, or something it names cannot be opened.
@@ -26,12 +27,17 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         trace::Format::Text
     })?;
+    trace::log_panics();
     let config = args.config.load()?;
     let signals = app::run::Signals::new()?;
     let node = app::Node::start(&config).await?;
     println!("{}", banner(&node, &args.config.name()));
-    app::run::until_stopped(node, &args.config, signals).await;
-    Ok(ExitCode::SUCCESS)
+    let in_order = app::run::until_stopped(node, &args.config, signals).await;
+    Ok(if in_order {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// What people look at first: where it listens, and where to look next.
@@ -43,7 +49,7 @@ fn banner(node: &app::Node, config: &str) -> String {
     lines.extend(
         node.sip()
             .iter()
-            .map(|address| format!("  sip      udp:{address}")),
+            .map(|listening| format!("  sip      {listening}")),
     );
     lines.push(format!("  http     http://{}/", node.http()));
     lines.push(format!("  agent    {}", node.describe_agent()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use baton_core::media::rtp::source::LatchPolicy;
 use baton_core::media::{jitter, vad};
-use baton_core::sip::endpoint;
+use baton_core::sip::endpoint::{self, Transport};
 use baton_core::sip::trunk::{Trunk, Trunks};
 use baton_core::vocab::SampleRate;
 use baton_core::{admission, agent, call, handoff, sdp};
@@ -13,31 +13,83 @@ use wildmatch::WildMatch;
 
 use super::{
     Agent, AgentKind, Answer, BargeIn, Codec, Config, Handoff, HandoffFailure, Latch, OnClose,
-    OnFailure, PublicAddress, Route, StoreUrl,
+    OnFailure, PublicAddress, Route, SipTls, StoreUrl,
 };
 use crate::bridge::Media;
 use crate::bridge::plan::Terms;
+use crate::net::listen::Listening;
+use crate::net::streams;
+use crate::net::tls::{self, Tls, TlsError};
 use crate::{http, ingress, store};
 
 impl Config {
-    /// For the SIP endpoint.
-    pub fn endpoint(&self) -> endpoint::Config {
-        let port = self
-            .sip
-            .listen
-            .first()
-            .map_or(5060, |listen| listen.0.port());
-        let advertised = self
-            .public_address()
-            .map(|ip| SocketAddr::new(ip, port).to_string());
+    /// For the SIP endpoint; `listening` is where SIP is listened for.
+    pub fn endpoint(&self, listening: &[Listening]) -> endpoint::Config {
+        let advertised = |transport| {
+            let first = listening
+                .iter()
+                .find(|listening| listening.transport == transport)?;
+            let ip = self.public_address()?;
+            Some(SocketAddr::new(ip, first.address.port()).to_string())
+        };
         endpoint::Config {
             advertised: endpoint::Advertised {
-                udp: advertised,
+                udp: advertised(Transport::Udp),
+                tcp: advertised(Transport::Tcp),
+                tls: advertised(Transport::Tls),
                 ..Default::default()
             },
             trunks: self.trunk_table(),
+            limits: self.endpoint_limits(),
             ..endpoint::Config::default()
         }
+    }
+
+    /// Room for every call that may be, for the dialogs that linger after theirs, and for transfers.
+    fn endpoint_limits(&self) -> endpoint::Limits {
+        let calls = self.sip.max_calls as usize;
+        let default = endpoint::Limits::default();
+        endpoint::Limits {
+            dialogs: default.dialogs.max(calls.saturating_mul(4)),
+            transactions: default.transactions.max(calls.saturating_mul(16)),
+            unacknowledged_per_source: self.sip.max_unacknowledged_per_source as usize,
+            ..default
+        }
+    }
+
+    /// For the TCP and TLS connections.
+    ///
+    /// # Errors
+    /// A file that TLS cannot be made of.
+    pub fn streams(&self) -> Result<streams::Config, TlsError> {
+        Ok(streams::Config {
+            limits: streams::Limits {
+                connections: self.sip.max_connections,
+                per_source: self.sip.max_connections_per_source,
+                ..streams::Limits::default()
+            },
+            tls: Some(Tls::load(&self.tls_files())?),
+        })
+    }
+
+    /// The files of `[sip] tls`.
+    pub fn tls_files(&self) -> tls::Files {
+        let SipTls {
+            certificate,
+            key,
+            client_ca,
+            ca,
+        } = self.sip.tls.clone();
+        tls::Files {
+            identity: certificate.zip(key),
+            client_ca,
+            ca,
+        }
+    }
+
+    /// The name servers to ask.
+    pub fn nameservers(&self) -> Vec<SocketAddr> {
+        self.sip.nameservers.iter().map(|server| server.0).collect()
     }
 
     /// Who may call.
@@ -104,7 +156,7 @@ impl Config {
     ///
     /// # Errors
     /// What cannot be used, and what to write.
-    pub fn web(&self, sip: &[SocketAddr]) -> Result<http::Config, String> {
+    pub fn web(&self, sip: &[Listening]) -> Result<http::Config, String> {
         let api_keys: Result<_, http::BadApiKey> =
             self.http.api_keys.iter().map(|text| text.parse()).collect();
         let mut history_key_headers: Vec<_> = self
@@ -113,15 +165,12 @@ impl Config {
             .map(|handoff| handoff.history_key_header.clone())
             .collect();
         history_key_headers.push(Handoff::default().history_key_header);
-        let port = sip.first().map_or(5060, SocketAddr::port);
         let web = http::Config {
             public_url: self.http.public_url.clone(),
             api_keys: api_keys.map_err(|why| format!("[http] api_keys: {why}"))?,
             frame_ancestors: self.http.frame_ancestors.clone(),
             recording_dir: self.media.recording_dir.clone(),
-            sip_address: self
-                .public_address()
-                .map(|ip| SocketAddr::new(ip, port).to_string()),
+            sip_address: self.public_address().map(|ip| sip_address(ip, sip)),
             history_key_headers,
             twilio: http::Twilio {
                 auth_token: self.twilio.auth_token.clone(),
@@ -269,6 +318,18 @@ impl Handoff {
     }
 }
 
+/// What Twilio is told to send calls to: the first way that is listened on.
+fn sip_address(ip: IpAddr, sip: &[Listening]) -> String {
+    let first = sip.first();
+    let port = first.map_or(5060, |listening| listening.address.port());
+    let transport = match first.map(|listening| listening.transport) {
+        Some(Transport::Tls) => ";transport=tls",
+        Some(Transport::Tcp) => ";transport=tcp",
+        Some(Transport::Udp) | None => "",
+    };
+    format!("{}{transport}", SocketAddr::new(ip, port))
+}
+
 /// The one of that name, or the first when none is asked for.
 fn named<T: Clone>(all: &[T], name: Option<&str>, name_of: impl Fn(&T) -> &str) -> Option<T> {
     match name {
@@ -380,5 +441,29 @@ mod tests {
                 .contains("public_url")
         );
         assert!(web("").is_ok());
+    }
+
+    #[test]
+    fn each_transport_is_advertised_at_the_public_address_with_its_own_port() {
+        let config = from_str(
+            "[sip]\npublic_address = \"203.0.113.9\"",
+            std::path::Path::new("."),
+        )
+        .unwrap();
+        let at = |transport, port| Listening {
+            transport,
+            address: ([0, 0, 0, 0], port).into(),
+        };
+        let listening = [at(Transport::Udp, 5060), at(Transport::Tls, 5071)];
+        let advertised = config.endpoint(&listening).advertised;
+        assert_eq!(advertised.udp.as_deref(), Some("203.0.113.9:5060"));
+        assert_eq!(advertised.tcp, None);
+        assert_eq!(advertised.tls.as_deref(), Some("203.0.113.9:5071"));
+        let web = |listening: &[Listening]| config.web(listening).unwrap().sip_address;
+        assert_eq!(web(&listening).as_deref(), Some("203.0.113.9:5060"));
+        assert_eq!(
+            web(&listening[1..]).as_deref(),
+            Some("203.0.113.9:5071;transport=tls")
+        );
     }
 }

@@ -2,6 +2,7 @@
 //! looked at by `baton check` itself.
 
 use baton_core::handoff::{self, Style};
+use baton_core::sip::endpoint::Transport;
 
 use super::{AgentKind, Config, Handoff};
 
@@ -73,6 +74,8 @@ impl Finding {
 pub fn findings(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     lists(config, &mut found);
+    limits(config, &mut found);
+    tls(config, &mut found);
     names(config, &mut found);
     routes(config, &mut found);
     agents(config, &mut found);
@@ -87,7 +90,7 @@ fn lists(config: &Config, found: &mut Vec<Finding>) {
         found.push(Finding::error(
             "[sip] listen",
             "is empty, so no call can come in",
-            "write listen = [\"udp:0.0.0.0:5060\"], or leave it out",
+            "write listen = [\"udp:0.0.0.0:5060\", \"tcp:0.0.0.0:5060\"], or leave it out",
         ));
     }
     if config.media.codecs.is_empty() {
@@ -96,6 +99,68 @@ fn lists(config: &Config, found: &mut Vec<Finding>) {
             "is empty, so no call can have a voice",
             "write codecs = [\"PCMU\", \"PCMA\"], or leave it out",
         ));
+    }
+}
+
+/// Numbers that turn calls away.
+fn limits(config: &Config, found: &mut Vec<Finding>) {
+    let sip = &config.sip;
+    for (key, value) in [
+        ("max_calls", sip.max_calls),
+        ("max_calls_per_second", sip.max_calls_per_second),
+    ] {
+        if value == 0 {
+            found.push(Finding::warning(
+                format!("[sip] {key}"),
+                "is 0, so every call is answered 503",
+                "write how many calls this machine carries, or leave it out",
+            ));
+        }
+    }
+    if sip.max_unacknowledged_per_source == 0 {
+        found.push(Finding::warning(
+            "[sip] max_unacknowledged_per_source",
+            "is 0, so one source that never acknowledges our answers may take every line",
+            "write a number above the calls that one trunk has between answer and ACK, such as 100",
+        ));
+    }
+}
+
+/// Certificates: what must be there together. The files themselves are looked at by `baton check` and the start.
+fn tls(config: &Config, found: &mut Vec<Finding>) {
+    let tls = &config.sip.tls;
+    let listens = config
+        .sip
+        .listen
+        .iter()
+        .any(|listen| listen.0.transport == Transport::Tls);
+    match (&tls.certificate, &tls.key) {
+        (Some(_), None) => found.push(Finding::error(
+            "[sip] tls",
+            "has a certificate and no key",
+            "add key = \"key.pem\"",
+        )),
+        (None, Some(_)) => found.push(Finding::error(
+            "[sip] tls",
+            "has a key and no certificate",
+            "add certificate = \"cert.pem\"",
+        )),
+        (None, None) if listens => found.push(Finding::error(
+            "[sip] listen",
+            "has a tls: address, and there is no certificate",
+            "add tls = { certificate = \"cert.pem\", key = \"key.pem\" } to [sip]",
+        )),
+        (None, None) if tls.client_ca.is_some() => found.push(Finding::error(
+            "[sip] tls",
+            "has a client_ca and no certificate of ours",
+            "add certificate and key, and a tls: address to listen",
+        )),
+        (Some(_), Some(_)) if !listens => found.push(Finding::warning(
+            "[sip] tls",
+            "there is a certificate, and no tls: address in listen",
+            "add \"tls:0.0.0.0:5061\" to listen",
+        )),
+        _ => {}
     }
 }
 
@@ -312,6 +377,31 @@ mod tests {
     }
 
     #[test]
+    fn limits_that_turn_everybody_away_or_nobody_are_warned_of() {
+        let warned = |lines: &str| {
+            let config = from_str(lines, std::path::Path::new(".")).unwrap();
+            let found = findings(&config).into_iter();
+            let warnings = found.filter(|f| f.severity == Severity::Warning);
+            warnings.map(|f| f.place).collect::<Vec<_>>()
+        };
+        for key in [
+            "max_calls",
+            "max_calls_per_second",
+            "max_unacknowledged_per_source",
+        ] {
+            let place = format!("[sip] {key}");
+            assert!(
+                warned(&format!("[sip]\n{key} = 0")).contains(&place),
+                "{key}"
+            );
+            assert!(
+                !warned(&format!("[sip]\n{key} = 7")).contains(&place),
+                "{key}"
+            );
+        }
+    }
+
+    #[test]
     fn what_cannot_work_is_found() {
         assert_eq!(
             errors("[[agent]]\nname=\"a\"\nkind=\"websocket\""),
@@ -365,6 +455,23 @@ mod tests {
                 "{bad}: {found:?}"
             );
         }
+    }
+
+    #[test]
+    fn half_a_certificate_and_a_tls_address_without_one_are_found() {
+        let tls = "listen = [\"tls:0.0.0.0:5061\"]";
+        for (text, what) in [
+            (tls, "no certificate"),
+            ("tls = { certificate = \"c.pem\" }", "no key"),
+            ("tls = { key = \"k.pem\" }", "no certificate"),
+            ("tls = { client_ca = \"ca.pem\" }", "no certificate"),
+        ] {
+            let found = errors(&format!("[sip]\n{text}"));
+            assert_eq!(found.len(), 1, "{text}: {found:?}");
+            assert!(found[0].contains(what), "{text}: {found:?}");
+        }
+        let whole = format!("[sip]\n{tls}\ntls = {{ certificate = \"c.pem\", key = \"k.pem\" }}");
+        assert_eq!(errors(&whole), Vec::<String>::new());
     }
 
     #[test]

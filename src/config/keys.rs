@@ -24,12 +24,17 @@ macro_rules! keys {
 /// Every setting there is.
 pub const KEYS: &[Key] = keys! {
     "sip" {
-        "listen" = r#"["udp:0.0.0.0:5060"]"#: "where SIP is listened for",
+        "listen" = r#"["udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"]"#: "where SIP is listened for: udp, tcp, and with a certificate tls:0.0.0.0:5061",
+        "tls" = "": "PEM files: certificate (with its chain) and key of ours; client_ca: peers must show a certificate of these; ca: peers we connect to may also show one of these",
+        "max_connections" = "2000": "TCP and TLS connections at once; past it the oldest silent one is closed",
+        "max_connections_per_source" = "1000": "the same for one source address",
         "public_address" = r#""auto""#: "the address in Contact, Via and SDP behind NAT or in a container",
+        "nameservers" = "[]": "who is asked where names are (RFC 3263): addresses, with a port when it is not 53; none: those of /etc/resolv.conf. /etc/hosts comes first",
         "max_calls" = "1000": "calls at once; above it 503 with Retry-After",
         "max_calls_per_second" = "200": "new calls a second; above it 503 with Retry-After",
         "max_calls_per_source" = "0": "calls at once from one source address; 0 is no limit of its own",
-        "drain_timeout" = r#""60s""#: "how long a stop waits for running calls",
+        "max_unacknowledged_per_source" = "100": "answered calls of one source address whose ACK has not come; above it 503; 0 is no limit",
+        "drain_timeout" = r#""60s""#: "how long a stop waits for running calls before it hands them over",
     }
     "media" {
         "rtp_ports" = r#""10000-19999""#: "UDP ports for RTP",

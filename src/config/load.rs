@@ -237,7 +237,8 @@ mod tests {
         let config = read(
             r#"
             [sip]
-            listen = ["udp:127.0.0.1:0", "udp:[::1]:5080"]
+            listen = ["udp:127.0.0.1:0", "tcp:[::1]:5080", "tls:0.0.0.0:5061"]
+            tls = { certificate = "cert.pem", key = "key.pem", client_ca = "ca.pem" }
             public_address = "192.0.2.7"
             [media]
             no_rtp_timeout = "5s"
@@ -255,7 +256,14 @@ mod tests {
             "#,
         )
         .unwrap();
-        assert_eq!(config.sip.listen.len(), 2);
+        let listen: Vec<String> = (config.sip.listen.iter())
+            .map(|listen| listen.0.to_string())
+            .collect();
+        assert_eq!(
+            listen,
+            ["udp:127.0.0.1:0", "tcp:[::1]:5080", "tls:0.0.0.0:5061"]
+        );
+        assert_eq!(config.sip.tls.client_ca, Some("ca.pem".into()));
         assert_eq!(
             config.sip.public_address,
             PublicAddress::Given([192, 0, 2, 7].into())
@@ -291,7 +299,11 @@ mod tests {
             ("[sip]\nlisten = [\"5060\"]", "such as udp:0.0.0.0:5060"),
             (
                 "[sip]\nlisten = [\"sctp:0.0.0.0:5060\"]",
-                "`sctp` is not a transport",
+                "`sctp` is no transport",
+            ),
+            (
+                "[sip]\nnameservers = [\"dns.example.com\"]",
+                "`dns.example.com` is no name server's address",
             ),
             ("[sip]\nmax_calls = -1", "[sip]"),
             ("[sip]\nmax_calls = \"many\"", "max_calls"),

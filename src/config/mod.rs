@@ -15,8 +15,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use baton_core::sip::endpoint::Transport;
 use ipnet::IpNet;
 use serde::Deserialize;
+
+use crate::net::listen::Listening;
 
 pub use file::ConfigFile;
 pub use load::{LoadError, from_str, load};
@@ -57,21 +60,50 @@ pub struct Sip {
     pub listen: Vec<Listen>,
     /// The address in Contact, Via and SDP.
     pub public_address: PublicAddress,
+    /// Who is asked where names are; empty: the system's (`/etc/resolv.conf`).
+    pub nameservers: Vec<Nameserver>,
+    /// Certificates.
+    pub tls: SipTls,
+    /// TCP and TLS connections at once.
+    pub max_connections: usize,
+    /// Of one source address.
+    pub max_connections_per_source: usize,
     /// Calls at once; above it 503.
     pub max_calls: u32,
     /// New calls a second; above it 503.
     pub max_calls_per_second: u32,
     /// Calls at once from one source address; 0 is no limit of its own.
     pub max_calls_per_source: u32,
-    /// How long a stop waits for running calls.
+    /// Answered calls of one source address whose ACK has not come; 0 is no limit.
+    pub max_unacknowledged_per_source: u32,
+    /// How long a stop waits for running calls before it hands them over.
     #[serde(with = "duration")]
     pub drain_timeout: Duration,
 }
 
+/// One name server: `192.0.2.53` or `192.0.2.53:5353`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Nameserver(pub SocketAddr);
+
 /// One `listen` entry: `udp:0.0.0.0:5060`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Listen(pub SocketAddr);
+pub struct Listen(pub Listening);
+
+/// `tls` of `[sip]`: files, all PEM.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SipTls {
+    /// Our certificate, its issuers behind it.
+    pub certificate: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// Who issues the certificates that peers must show; none is asked for without it.
+    pub client_ca: Option<PathBuf>,
+    /// Who else may issue the certificates of those we connect to.
+    pub ca: Option<PathBuf>,
+}
 
 /// `public_address`: found by looking at the interfaces, or given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -368,11 +400,21 @@ pub enum StoreUrl {
 impl Default for Sip {
     fn default() -> Self {
         Self {
-            listen: vec![Listen(SocketAddr::from(([0, 0, 0, 0], 5060)))],
+            listen: [Transport::Udp, Transport::Tcp]
+                .map(|transport| {
+                    let address = SocketAddr::from(([0, 0, 0, 0], 5060));
+                    Listen(Listening { transport, address })
+                })
+                .to_vec(),
             public_address: PublicAddress::Auto,
+            nameservers: Vec::new(),
+            tls: SipTls::default(),
+            max_connections: 2_000,
+            max_connections_per_source: 1_000,
             max_calls: 1000,
             max_calls_per_second: 200,
             max_calls_per_source: 0,
+            max_unacknowledged_per_source: 100,
             drain_timeout: Duration::from_mins(1),
         }
     }
@@ -464,15 +506,30 @@ impl TryFrom<String> for Listen {
                 "`{text}` is not TRANSPORT:ADDRESS:PORT, such as udp:0.0.0.0:5060"
             ));
         };
-        if transport != "udp" {
-            return Err(format!(
-                "`{transport}` is not a transport of this version; write udp:{address}"
-            ));
-        }
+        let transport = match transport {
+            "udp" => Transport::Udp,
+            "tcp" => Transport::Tcp,
+            "tls" => Transport::Tls,
+            other => return Err(format!("`{other}` is no transport; write udp, tcp or tls")),
+        };
         let address = address.parse().map_err(|_| {
             format!("`{address}` is not ADDRESS:PORT, such as 0.0.0.0:5060 or [::]:5060")
         })?;
-        Ok(Self(address))
+        Ok(Self(Listening { transport, address }))
+    }
+}
+
+impl TryFrom<String> for Nameserver {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let server = crate::net::dns::nameserver(&text);
+        let wrong = || {
+            format!(
+                "`{text}` is no name server's address, such as 192.0.2.53 or [2001:db8::53]:5353"
+            )
+        };
+        server.map(Self).ok_or_else(wrong)
     }
 }
 

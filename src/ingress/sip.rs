@@ -1,14 +1,12 @@
 #![expect(
     clippy::disallowed_methods,
-    reason = "shell: reads the clock for admission"
+    reason = "shell: owns the tasks of all calls"
 )]
-//! From an INVITE to a call: admitted, routed, given a port, and left to its task.
+//! From an INVITE to a call: routed, given a port, and left to its task. It was admitted before it came here, and its
+//! place is free again when its task is gone, also when that breaks.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
-use baton_core::admission::{Limits, Verdict};
 use baton_core::sip::endpoint::{Command, Invited};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -17,63 +15,46 @@ use super::{Config, Current};
 use crate::bridge::{Bridge, call_task, plan};
 use crate::net::sip_task::Arrived;
 
-/// Takes calls until it is told to stop or signalling does, and waits for the last one to end.
+/// Takes calls until the node is stopped or signalling is, and waits for the last one to end.
 pub async fn serve(bridge: Arc<Bridge>, current: Current, mut arrivals: mpsc::Receiver<Arrived>) {
-    let mut config = current.get();
-    let mut limits = Limits::new(Instant::now(), config.limits, bridge.fork_entropy());
     let mut calls = JoinSet::new();
-    // Whose place each call holds: given back also when its task breaks.
-    let mut sources = HashMap::new();
     // Calls hold on to signalling, so that its end cannot be what ends them.
-    let mut stop = bridge.stop.clone();
+    let mut lifecycle = bridge.lifecycle.clone();
     loop {
         tokio::select! {
             arrived = arrivals.recv() => {
                 let Some(arrived) = arrived else { break };
-                let now = Instant::now();
-                let newest = current.get();
-                if !Arc::ptr_eq(&config, &newest) {
-                    limits.set_config(now, newest.limits);
-                    config = newest;
-                }
-                let source = arrived.invited.flow.remote.ip();
-                let call = match limits.admit(now, source) {
-                    Verdict::Admit => take(bridge.clone(), config.clone(), arrived),
-                    Verdict::Busy { retry_after } => {
-                        let seconds = retry_after.as_secs().max(1).to_string();
-                        reject(&bridge, &arrived.invited, 503, vec![("Retry-After".into(), seconds)]).await;
-                        continue;
-                    }
-                };
                 // Boxed: a call is planned with more in hand than it keeps.
-                let task = calls.spawn(Box::pin(call));
-                sources.insert(task.id(), source);
+                calls.spawn(Box::pin(take(bridge.clone(), current.get(), arrived)));
             }
-            changed = stop.changed() => {
-                if changed.is_err() || *stop.borrow_and_update() {
+            changed = lifecycle.changed() => {
+                if changed.is_err() || lifecycle.borrow_and_update().is_stopped() {
                     break;
                 }
             }
-            Some(ended) = calls.join_next_with_id(), if !calls.is_empty() => {
-                let id = match ended {
-                    Ok((id, ())) => id,
-                    Err(error) => {
-                        tracing::error!(%error, "a call's task broke");
-                        error.id()
-                    }
-                };
-                if let Some(source) = sources.remove(&id) {
-                    limits.release(source);
+            Some(ended) = calls.join_next(), if !calls.is_empty() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a call's task broke");
                 }
             }
         }
+    }
+    // What was admitted a moment ago and has no task yet goes elsewhere.
+    arrivals.close();
+    while let Ok(late) = arrivals.try_recv() {
+        let headers = vec![("Retry-After".into(), "5".into())];
+        reject(&bridge, &late.invited, 503, headers).await;
     }
     while calls.join_next().await.is_some() {}
 }
 
 /// One call: planned here, then run to its end.
 async fn take(bridge: Arc<Bridge>, config: Arc<Config>, arrived: Arrived) {
-    let Arrived { invited, events } = arrived;
+    let Arrived {
+        invited,
+        events,
+        place: _held,
+    } = arrived;
     let Some(terms) = config.routes.choose(&invited) else {
         tracing::info!("no route: 404");
         return reject(&bridge, &invited, 404, Vec::new()).await;

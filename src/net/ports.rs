@@ -11,7 +11,8 @@ use std::sync::Mutex;
 
 use baton_core::vocab::Entropy;
 
-use super::udp::{self, BindFault};
+use super::listen::BindFault;
+use super::udp;
 
 /// Random draws before the whole range is walked: enough until more than nine in ten ports are taken.
 const DRAWS: u64 = 32;

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use baton_core::admission;
 use baton_core::leg::event::Summary;
 use baton_core::sip::endpoint::Counters;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::net::media_shard::ShardStats;
+use crate::net::streams;
 
 /// How a call ended: `end.kind`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -49,7 +51,10 @@ type Copies<T> = Vec<(fn(&T) -> u64, Sampled)>;
 pub struct Metrics {
     registry: Registry,
     sip: Copies<Counters>,
+    connections: Copies<streams::Counters>,
+    open_connections: Gauge,
     media: Copies<ShardStats>,
+    admission: Copies<admission::Counters>,
     legs: Gauge,
     calls: Gauge,
     ended: Family<EndLabel, Counter>,
@@ -72,11 +77,16 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("baton");
         let sip = sip_counters(&mut registry);
+        let connections = connection_counters(&mut registry);
         let media = media_counters(&mut registry);
+        let admission = admission_counters(&mut registry);
         let seconds = |buckets: &[f64]| Histogram::new(buckets.iter().copied());
         let metrics = Self {
             sip,
+            connections,
+            open_connections: Gauge::default(),
             media,
+            admission,
             legs: Gauge::default(),
             calls: Gauge::default(),
             ended: Family::default(),
@@ -97,6 +107,11 @@ impl Metrics {
             "media_legs",
             "Calls whose voice is carried",
             self.legs.clone(),
+        );
+        registry.register(
+            "sip_connections",
+            "TCP and TLS connections open now",
+            self.open_connections.clone(),
         );
         registry.register("calls", "Calls now", self.calls.clone());
         registry.register(
@@ -141,6 +156,15 @@ impl Metrics {
         }
     }
 
+    /// Copies the counters of stream connections.
+    pub fn sample_streams(&self, counters: &streams::Counters) {
+        for (read, metric) in &self.connections {
+            metric.set(read(counters));
+        }
+        self.open_connections
+            .set(i64::try_from(counters.open).unwrap_or(i64::MAX));
+    }
+
     /// Copies the media threads' counters, summed.
     pub fn sample_media<'a>(&self, shards: impl Iterator<Item = &'a ShardStats>) {
         let shards: Vec<_> = shards.collect();
@@ -152,6 +176,13 @@ impl Metrics {
             .map(|shard| shard.legs.load(Ordering::Relaxed))
             .sum();
         self.legs.set(i64::try_from(legs).unwrap_or(i64::MAX));
+    }
+
+    /// Copies admission's counters.
+    pub fn sample_admission(&self, counters: &admission::Counters) {
+        for (read, metric) in &self.admission {
+            metric.set(read(counters));
+        }
     }
 
     /// How many calls there are now.
@@ -201,6 +232,46 @@ impl Metrics {
     /// `Content-Type` of [`Metrics::render`].
     pub const CONTENT_TYPE: &'static str =
         "application/openmetrics-text; version=1.0.0; charset=utf-8";
+}
+
+fn connection_counters(registry: &mut Registry) -> Copies<streams::Counters> {
+    type Row = (&'static str, &'static str, fn(&streams::Counters) -> u64);
+    let rows: [Row; 8] = [
+        ("accepted", "Connections that came to us", |c| c.accepted),
+        ("connected", "Connections we opened, or tried to", |c| {
+            c.connected
+        }),
+        ("closed_by_limit", "Closed to make room for another", |c| {
+            c.closed_by_limit
+        }),
+        (
+            "closed_by_deadline",
+            "Closed for saying nothing, or nothing whole, in time",
+            |c| c.closed_by_deadline,
+        ),
+        (
+            "closed_unread",
+            "Closed because the peer did not read",
+            |c| c.closed_unread,
+        ),
+        ("closed_for_framing", "Closed because it was no SIP", |c| {
+            c.closed_for_framing
+        }),
+        ("failed_handshakes", "TLS handshakes that failed", |c| {
+            c.failed_handshakes
+        }),
+        ("unreachable", "Peers nobody could connect to", |c| {
+            c.unreachable
+        }),
+    ];
+    let sub = registry.sub_registry_with_prefix("sip_connections");
+    rows.into_iter()
+        .map(|(name, help, read)| {
+            let metric = Sampled::default();
+            sub.register(name, help, metric.0.clone());
+            (read, metric)
+        })
+        .collect()
 }
 
 fn sip_counters(registry: &mut Registry) -> Copies<Counters> {
@@ -269,6 +340,32 @@ fn media_counters(registry: &mut Registry) -> Copies<ShardStats> {
         .collect()
 }
 
+fn admission_counters(registry: &mut Registry) -> Copies<admission::Counters> {
+    type Row = (&'static str, &'static str, fn(&admission::Counters) -> u64);
+    let rows: [Row; 4] = [
+        ("admitted", "Calls taken", |c| c.admitted),
+        ("over_calls", "Calls refused: too many at once", |c| {
+            c.over_calls
+        }),
+        ("over_rate", "Calls refused: too many a second", |c| {
+            c.over_rate
+        }),
+        (
+            "over_source",
+            "Calls refused: too many from one source",
+            |c| c.over_source,
+        ),
+    ];
+    let sub = registry.sub_registry_with_prefix("admission");
+    rows.into_iter()
+        .map(|(name, help, read)| {
+            let metric = Sampled::default();
+            sub.register(name, help, metric.0.clone());
+            (read, metric)
+        })
+        .collect()
+}
+
 fn load(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
@@ -286,7 +383,12 @@ mod tests {
         shards[1].legs.store(3, Ordering::Relaxed);
         metrics.sample_media(shards.iter());
         metrics.sample_sip(&Counters::default());
+        metrics.sample_admission(&admission::Counters {
+            over_rate: 6,
+            ..admission::Counters::default()
+        });
         metrics.set_calls(4);
+        metrics.sample_streams(&streams::Counters::default());
         let media = Summary {
             packets_received: 100,
             packets_lost: 2,
@@ -301,6 +403,9 @@ mod tests {
             "baton_media_received_total 12",
             "baton_media_legs 3",
             "baton_sip_received_total 0",
+            "baton_admission_over_rate_total 6",
+            "baton_sip_connections 0",
+            "baton_sip_connections_closed_by_limit_total 0",
             "baton_calls 4",
             "baton_calls_ended_total{kind=\"transferred\"} 1",
             "baton_handoffs_total{style=\"refer\",state=\"transferred\"} 1",

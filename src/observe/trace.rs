@@ -46,6 +46,21 @@ pub fn init(format: Format) -> Result<(), TraceError> {
     Ok(())
 }
 
+/// From here on a panic is a line of the log, with the call whose task it broke: what goes to standard error otherwise
+/// is no line that a collector can read.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let thread = std::thread::current();
+        tracing::error!(
+            place,
+            thread = thread.name(),
+            "panic, a fault of this program: {}",
+            panic.payload_as_str().unwrap_or("no message")
+        );
+    }));
+}
+
 fn filter(directives: Option<&str>) -> Result<EnvFilter, ParseError> {
     EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())

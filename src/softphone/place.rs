@@ -4,12 +4,11 @@
 )]
 //! Opening a call: its sockets, its leg, its offer, its INVITE.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use baton_core::sdp::{Local, Session};
-use baton_core::sip::endpoint::{Flow, OutgoingInvite, Transport};
+use baton_core::sip::endpoint::{OutgoingInvite, Ways};
 use baton_core::sip::message::Uri;
 use baton_core::vocab::Entropy;
 use bytes::Bytes;
@@ -30,7 +29,7 @@ use crate::net::sip_task::{Placed, SipError};
 pub(super) async fn place(
     phone: Arc<Inner>,
     plan: CallPlan,
-    remote: SocketAddr,
+    ways: Ways,
     watch: mpsc::Sender<PhoneEvent>,
 ) -> Result<Call, PhoneError> {
     let mut entropy = phone.entropy();
@@ -54,13 +53,9 @@ pub(super) async fn place(
     let call_id = entropy.hex(12);
     let identity = identity(&plan, &mut entropy);
     let wire = plan.keep.wire.then(|| phone.sip.subscribe());
+    let remote = ways.flow().remote;
     let invite = OutgoingInvite {
-        ways: Flow {
-            transport: Transport::Udp,
-            local: phone.local,
-            remote,
-        }
-        .into(),
+        ways,
         target: plan.uri.clone(),
         from: format!("<sip:{}@{}>", plan.from_user, phone.local),
         to: String::new(),

@@ -64,7 +64,7 @@ impl Keep {
 /// One call, planned.
 #[derive(Debug, Clone)]
 pub struct CallPlan {
-    /// Whom to call: `sip:user@host[:port]`.
+    /// Whom to call: `sip:user@host[:port][;transport=tcp|tls]` or `sips:`.
     pub uri: String,
     /// Our user part in From and Contact.
     pub from_user: String,

@@ -35,10 +35,22 @@ struct Taken {
 
 impl Bot {
     fn start(seed: u64) -> Self {
-        let socket = crate::net::udp::listen("127.0.0.1:0".parse().unwrap(), "test").unwrap();
-        let signalling =
-            sip_task::start(Config::default(), Entropy::from_number(seed), vec![socket]).unwrap();
-        let address = signalling.handle.addresses()[0];
+        let wanted = crate::net::listen::Listening {
+            transport: baton_core::sip::endpoint::Transport::Udp,
+            address: "127.0.0.1:0".parse().unwrap(),
+        };
+        let socket = crate::net::listen::listen(wanted, "test").unwrap();
+        let streams = crate::net::streams::Config::default();
+        let signalling = sip_task::start(
+            Config::default(),
+            Entropy::from_number(seed),
+            vec![socket],
+            streams,
+            crate::net::dns::Dns::new(&[], Entropy::from_number(seed)),
+            None,
+        )
+        .unwrap();
+        let address = signalling.handle.addresses()[0].address;
         Self {
             sip: signalling.handle,
             uri: format!("sip:bot@{address}"),

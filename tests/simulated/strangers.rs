@@ -92,3 +92,24 @@ fn an_ack_from_nowhere_is_no_acknowledgement() {
     call.within(secs(40)).sends("BYE");
     call.ends(EndKind::Failed, EndBy::Caller);
 }
+
+#[test]
+fn a_known_network_that_rings_from_another_address_of_the_same_host_is_unknown() {
+    let trunk = Trunk {
+        name: "ours".into(),
+        networks: vec!["10.0.0.1/32".parse().expect("a network")],
+    };
+    let mut call = Ladder::calls_with(|house| house.sip.trunks = Trunks::new(vec![trunk]));
+    call.sends("180 Ringing").sends("200 OK (INVITE)");
+    let spoof = request("INVITE").replace(NOWHERE, "10.0.0.1:5060");
+    let answers = call.stranger_sends(NOWHERE, &spoof);
+    assert_eq!(
+        call.world.bridge.endpoint.counters().strangers,
+        1,
+        "a Via that claims the trunk's address makes nobody the trunk: {answers:?}"
+    );
+    assert_eq!(call.world.bridge.calls().count(), 1);
+    call.sends("403");
+    call.receives("BYE");
+    call.ends(EndKind::CallerHungUp, EndBy::Caller);
+}

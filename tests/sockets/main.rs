@@ -8,6 +8,7 @@
 mod agents;
 mod bad_input;
 mod crash;
+mod dns;
 mod program;
 mod sipp;
 mod support;

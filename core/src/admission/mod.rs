@@ -3,5 +3,5 @@
 pub mod lifecycle;
 pub mod limits;
 
-pub use lifecycle::Lifecycle;
+pub use lifecycle::{Lifecycle, Patience};
 pub use limits::{Config, Counters, Limits, Verdict};

@@ -134,30 +134,4 @@ impl Call {
             media,
         })));
     }
-
-    /// The node goes down. A caller with a human to go to is handed over; a second call to this hangs up.
-    #[expect(
-        clippy::match_same_arms,
-        reason = "a table: each row says why it does what it does"
-    )]
-    pub(super) fn shut_down(&mut self, now: Instant) {
-        let ended = Ended::failed(EndBy::Bridge, "the bridge is shutting down");
-        match self.phase_of() {
-            Phase::Offered | Phase::Ringing => self.reject(now, 503, Vec::new(), ended),
-            Phase::Answering | Phase::Talking => {
-                let request = handoff::Request {
-                    reason: Some("shutdown".into()),
-                    ..handoff::Request::default()
-                };
-                self.detach_agent("the bridge is shutting down");
-                if let Err(error) = self.begin_handoff(now, &request) {
-                    tracing::debug!(%error, "no handoff at shutdown");
-                    self.leave(now, ended);
-                }
-            }
-            Phase::HandingOff => {}
-            Phase::Leaving => self.hang_up(now, ended),
-            Phase::Ending | Phase::Ended => {}
-        }
-    }
 }

@@ -81,6 +81,11 @@ impl Ended {
         Self::new(EndBy::Bridge, EndKind::Lost, "no RTP from the caller")
     }
 
+    /// The node was stopped under it.
+    pub fn stopped() -> Self {
+        Self::new(EndBy::Bridge, EndKind::Failed, "the node was stopped")
+    }
+
     /// Something broke.
     pub fn failed(by: EndBy, reason: &str) -> Self {
         Self::new(by, EndKind::Failed, reason)

@@ -67,8 +67,17 @@ pub enum Input {
         /// For people.
         why: String,
     },
-    /// The node goes down now: end, but not by leaving the caller in the air.
-    Shutdown,
+    /// The node is being stopped: end, but not by leaving the caller in the air.
+    Stopping(Stopping),
+}
+
+/// How much time a call has that must end because its node is being stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopping {
+    /// Enough to hand the caller over, or to say goodbye.
+    Gently,
+    /// None.
+    AtOnce,
 }
 
 /// What a person or a program wants through the HTTP interface.

@@ -20,7 +20,7 @@
 //!
 //! CANCEL, BYE and the agent's loss are inputs in every state; [`Call::handle_input`] has an arm for each.
 //! Files: `opening` (offer to answer, re-INVITE), `talking` (what the agent, the caller and the operator want),
-//! `passing` (the handoff's actions and outcomes), `closing` (every way to the end).
+//! `passing` (the handoff's actions and outcomes), `closing` (every way to the end), `stopping` (the node is stopped).
 
 mod closing;
 pub mod config;
@@ -29,6 +29,7 @@ pub mod event;
 pub mod milestones;
 mod opening;
 mod passing;
+mod stopping;
 mod talking;
 mod turns;
 
@@ -37,7 +38,7 @@ use std::time::{Duration, Instant};
 
 pub use config::{AnswerPolicy, BargeIn, Config, OnAgentFailure, OnClose};
 pub use ended::{Ended, Final};
-pub use event::{Action, Input, LegSetup, Operator, Route, Setup};
+pub use event::{Action, Input, LegSetup, Operator, Route, Setup, Stopping};
 pub use milestones::{Milestone, Milestones};
 pub use opening::is_owed_audio;
 
@@ -60,6 +61,8 @@ pub struct Call {
     media: Media,
     leg: Leg,
     agent: Agent,
+    /// The node is being stopped: whatever fails from here on, there is no agent to go back to.
+    is_stopping: bool,
     transcript: Transcript,
     milestones: Milestones,
     entropy: Entropy,
@@ -198,6 +201,7 @@ impl Call {
             },
             leg: Leg::None,
             agent: Agent::Absent,
+            is_stopping: false,
             transcript: Transcript::default(),
             milestones: Milestones::default(),
             entropy: setup.entropy,
@@ -220,7 +224,8 @@ impl Call {
             Input::Operator(operator) => self.handle_operator(now, operator),
             Input::KeyRead => self.feed_handoff(now, handoff::Input::KeyRead),
             Input::NotSent { why } => self.feed_handoff(now, handoff::Input::NotSent { why }),
-            Input::Shutdown => self.shut_down(now),
+            Input::Stopping(Stopping::Gently) => self.stop_gently(now),
+            Input::Stopping(Stopping::AtOnce) => self.stop_at_once(now),
         }
     }
 

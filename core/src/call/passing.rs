@@ -237,12 +237,18 @@ impl Call {
     }
 
     fn handoff_failed(&mut self, now: Instant, meanwhile: &Meanwhile, on_failure: OnFailure) {
-        let ended = Ended::failed(EndBy::Bridge, "the caller could not be handed over");
+        let ended = if self.is_stopping {
+            Ended::stopped()
+        } else {
+            Ended::failed(EndBy::Bridge, "the caller could not be handed over")
+        };
         if !self.is_answered() {
             let ended = Ended::rejected(EndBy::Bridge, "the caller could not be sent on");
             self.reject(now, 480, Vec::new(), ended);
         } else if matches!(meanwhile, Meanwhile::MediaLost) {
             self.hang_up(now, Ended::lost());
+        } else if self.is_stopping {
+            self.say_goodbye(now);
         } else if self.agent != Agent::Gone && on_failure == OnFailure::Resume {
             tracing::debug!("the agent has the caller again");
         } else {

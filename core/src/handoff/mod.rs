@@ -133,6 +133,11 @@ impl Handoff {
         &self.id
     }
 
+    /// There is nobody any more to give the caller back to: when it fails, nothing is said to resume.
+    pub const fn forbid_resume(&mut self) {
+        self.on_failure = OnFailure::Hangup;
+    }
+
     /// Whether it still may send something.
     pub const fn is_running(&self) -> bool {
         !matches!(self.state, State::Over(..))

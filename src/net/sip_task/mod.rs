@@ -6,14 +6,17 @@
 //!
 //! ```text
 //!  datagrams ──► ┌──────────────┐ ──Invited──► ingress (bounded: when full, 503)
-//!  commands  ──► │   Endpoint   │ ──DialogEvent──► the call that owns the dialog (64)
-//!  deadlines ──► │  (the core)  │ ──Transmit──► datagrams
-//!                └──────────────┘ ··· each line of the wire ···► tap (who is slow loses lines)
+//!  streams   ──► │   Endpoint   │ ──DialogEvent──► the call that owns the dialog (64)
+//!  commands  ──► │  (the core)  │ ──Transmit──► datagrams, streams
+//!  deadlines ──► └──────────────┘ ··· each line of the wire ···► tap (who is slow loses lines)
 //! ```
+//!
+//! Connections belong to [`super::streams`], which this task owns too; sending by one never waits.
 //!
 //! Every protocol decision is the core's. What is decided here is only what a queue can decide, see [`routes`].
 //! Calls wait for signalling (64 commands in all), never the other way round, so that the two cannot deadlock.
 
+mod locate;
 mod ourselves;
 mod routes;
 mod tap;
@@ -26,15 +29,22 @@ use std::time::{Duration, Instant};
 
 use baton_core::sip::endpoint::{
     Command, CommandError, Config, Counters, DialogEvent, DialogId, Endpoint, Event, Flow,
-    InviteError, Invited, OutgoingInvite, Readiness, Transport,
+    InviteError, Invited, LocateId, OutgoingInvite, Readiness, Transmit, Transport, Ways,
 };
+use baton_core::sip::locate::LocateError;
 use baton_core::sip::trunk::Trunks;
 use baton_core::vocab::Entropy;
 use bytes::Bytes;
 use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
+use super::admission::{Admission, Place};
+use super::dns::Dns;
+use super::listen::{Listener, Listening};
+use super::streams::{self, Streams};
+use super::tls::Tls;
+use locate::{Located, Locator};
 use ourselves::Ourselves;
 use routes::{Orphan, Routes};
 pub use tap::{Direction, WireLine};
@@ -51,6 +61,8 @@ const TAP_QUEUE: usize = 1024;
 const DATAGRAM: usize = 65_536;
 /// Datagrams, or commands, taken in one wake before the others have their turn.
 const TURN: usize = 64;
+/// Between two looks whether all requests have been answered.
+const SETTLE: Duration = Duration::from_millis(10);
 /// When no timer runs.
 const IDLE: Duration = Duration::from_hours(1);
 
@@ -61,6 +73,8 @@ pub struct Arrived {
     pub invited: Box<Invited>,
     /// What happens in its dialog. Dropping it hangs up.
     pub events: mpsc::Receiver<DialogEvent>,
+    /// Its place on this node, where there is admission: held as long as anything of the call is left.
+    pub place: Option<Place>,
 }
 
 /// A call we place.
@@ -82,6 +96,9 @@ pub enum SipError {
     /// The call cannot be placed.
     #[error(transparent)]
     Invite(#[from] InviteError),
+    /// The URI leads nowhere.
+    #[error(transparent)]
+    Locate(#[from] LocateError),
     /// Signalling has stopped.
     #[error("signalling has stopped")]
     Stopped,
@@ -100,6 +117,13 @@ enum Request {
     Readiness(Readiness),
     Trunks(Trunks),
     Counters(oneshot::Sender<Counters>),
+    Unanswered(oneshot::Sender<usize>),
+    Streams(oneshot::Sender<streams::Counters>),
+    Tls(Tls),
+    Name {
+        remote: SocketAddr,
+        name: String,
+    },
 }
 
 /// The way to signalling; clone it freely. When the last one is gone, signalling stops.
@@ -107,7 +131,8 @@ enum Request {
 pub struct SipHandle {
     requests: mpsc::Sender<Request>,
     tap: broadcast::Sender<WireLine>,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Listening>,
+    locator: Locator,
 }
 
 impl std::fmt::Debug for Request {
@@ -118,6 +143,10 @@ impl std::fmt::Debug for Request {
             Self::Readiness(_) => "Readiness",
             Self::Trunks(_) => "Trunks",
             Self::Counters(_) => "Counters",
+            Self::Unanswered(_) => "Unanswered",
+            Self::Streams(_) => "Streams",
+            Self::Tls(_) => "Tls",
+            Self::Name { .. } => "Name",
         })
     }
 }
@@ -175,6 +204,59 @@ impl SipHandle {
         counters.await.map_err(|_| SipError::Stopped)
     }
 
+    /// Waits until every request we sent has been answered, or given up by its transaction.
+    pub async fn settled(&self) {
+        loop {
+            let (reply, unanswered) = oneshot::channel();
+            let asked = self.ask(Request::Unanswered(reply)).await;
+            if asked.is_err() || unanswered.await.is_ok_and(|count| count == 0) {
+                return;
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
+    }
+
+    /// What has become of stream connections.
+    ///
+    /// # Errors
+    /// [`SipError::Stopped`].
+    pub async fn stream_counters(&self) -> Result<streams::Counters, SipError> {
+        let (reply, counters) = oneshot::channel();
+        self.ask(Request::Streams(reply)).await?;
+        counters.await.map_err(|_| SipError::Stopped)
+    }
+
+    /// Other certificates for the connections from here on; open ones keep theirs.
+    ///
+    /// # Errors
+    /// [`SipError::Stopped`].
+    pub async fn set_tls(&self, tls: Tls) -> Result<(), SipError> {
+        self.ask(Request::Tls(tls)).await
+    }
+
+    /// The name that was looked up to find this address: what the certificate there must bear, and what a TLS
+    /// handshake asks for. To be told before something is sent there.
+    ///
+    /// # Errors
+    /// [`SipError::Stopped`].
+    pub async fn name_peer(&self, remote: SocketAddr, name: &str) -> Result<(), SipError> {
+        let name = name.to_owned();
+        self.ask(Request::Name { remote, name }).await
+    }
+
+    /// The ways to a SIP or SIPS URI, best first (RFC 3263): by which a call to it is placed. Where they are TLS, the
+    /// certificates there must bear the URI's name.
+    ///
+    /// # Errors
+    /// [`SipError::Locate`] says why there are none, [`SipError::Stopped`].
+    pub async fn locate(&self, uri: &str) -> Result<Ways, SipError> {
+        let located = self.locator.locate(uri).await?;
+        for (remote, name) in located.names() {
+            self.name_peer(remote, name).await?;
+        }
+        Ways::of(located.ways).ok_or_else(|| LocateError::NoRoute(uri.to_owned()).into())
+    }
+
     /// Every message from here on, of all dialogs, by its first line. Costs nothing while nobody subscribes; one
     /// subscriber per node is meant to sort the lines by Call-ID.
     pub fn subscribe(&self) -> broadcast::Receiver<WireLine> {
@@ -182,8 +264,15 @@ impl SipHandle {
     }
 
     /// Where it listens, in the order given to [`start`].
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[Listening] {
         &self.addresses
+    }
+
+    /// The first address of a transport.
+    pub fn address(&self, transport: Transport) -> Option<SocketAddr> {
+        let mut all = self.addresses.iter();
+        all.find(|listening| listening.transport == transport)
+            .map(|listening| listening.address)
     }
 
     async fn ask(&self, request: Request) -> Result<(), SipError> {
@@ -207,38 +296,64 @@ pub struct Signalling {
 
 /// Starts signalling on these sockets, within a tokio runtime.
 ///
-/// * `sockets`: see [`super::udp::listen`]; each sends what the core wants sent from its address.
+/// * `config`: its list of what is listened on is filled in here.
+/// * `listeners`: see [`super::listen::listen`]; each sends what the core wants sent from its address.
+/// * `dns`: who knows where names are.
+/// * `admission`: asked about each new call; `None`: only the endpoint's own limits hold.
 ///
 /// # Errors
 /// When a socket cannot be served by the runtime.
 pub fn start(
-    config: Config,
+    mut config: Config,
     entropy: Entropy,
-    sockets: Vec<std::net::UdpSocket>,
+    listeners: Vec<Listener>,
+    streams: streams::Config,
+    dns: Dns,
+    admission: Option<Admission>,
 ) -> io::Result<Signalling> {
-    let mut bound = Vec::new();
-    for socket in sockets {
-        socket.set_nonblocking(true)?;
-        let local = socket.local_addr()?;
-        let socket = UdpSocket::from_std(socket)?;
-        bound.push(Bound { local, socket });
+    let (mut bound, mut streaming, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
+    for listener in listeners {
+        let listening = listener.listening()?;
+        addresses.push(listening);
+        match listener {
+            Listener::Udp(socket) => {
+                socket.set_nonblocking(true)?;
+                let (local, socket) = (listening.address, UdpSocket::from_std(socket)?);
+                bound.push(Bound { local, socket });
+            }
+            Listener::Stream(transport, listener) => streaming.push((transport, listener)),
+        }
     }
+    config.advertised.listening = addresses
+        .iter()
+        .map(|listening| (listening.transport, listening.address.port()))
+        .collect();
     let (requests, request_queue) = mpsc::channel(COMMAND_QUEUE);
     let (ingress, arrivals) = mpsc::channel(INGRESS_QUEUE);
     let (tap, _) = broadcast::channel(TAP_QUEUE);
+    let locator = Locator::new(dns, &addresses);
     let handle = SipHandle {
         requests,
         tap: tap.clone(),
-        addresses: bound.iter().map(|b| b.local).collect(),
+        addresses,
+        locator: locator.clone(),
     };
+    let mut endpoint = Endpoint::new(config, entropy);
+    if let Some(gate) = admission.clone() {
+        endpoint.set_gate(Box::new(gate));
+    }
     let task = Task {
-        endpoint: Endpoint::new(config, entropy),
+        endpoint,
+        admission,
         sockets: bound,
+        streams: Streams::start(streams, streaming)?,
         requests: request_queue,
         ingress,
         routes: Routes::default(),
         tap,
         ourselves: Ourselves::default(),
+        locator,
+        locating: JoinSet::new(),
     };
     Ok(Signalling {
         handle,
@@ -254,12 +369,17 @@ struct Bound {
 
 struct Task {
     endpoint: Endpoint,
+    admission: Option<Admission>,
     sockets: Vec<Bound>,
+    streams: Streams,
     requests: mpsc::Receiver<Request>,
     ingress: mpsc::Sender<Arrived>,
     routes: Routes,
     tap: broadcast::Sender<WireLine>,
     ourselves: Ourselves,
+    locator: Locator,
+    /// Lookups that dialogs wait for; the core asks for no more than it has dialogs.
+    locating: JoinSet<(LocateId, Result<Located, LocateError>)>,
 }
 
 impl Task {
@@ -268,11 +388,17 @@ impl Task {
         loop {
             self.drain(Instant::now()).await;
             let now = Instant::now();
-            let wake = [self.endpoint.poll_timeout(), self.routes.poll_timeout()];
+            let wake = [
+                self.endpoint.poll_timeout(),
+                self.routes.poll_timeout(),
+                self.streams.poll_timeout(),
+            ];
             let wake = wake.into_iter().flatten().min().unwrap_or(now + IDLE);
             let sockets = &self.sockets;
             tokio::select! {
                 readable = readable(sockets) => self.read(readable, &mut scratch),
+                input = self.streams.next() => self.take(input),
+                Some(done) = self.locating.join_next() => self.handle_located(done),
                 request = self.requests.recv() => match request {
                     Some(request) => self.handle_requests(request),
                     None => return,
@@ -301,6 +427,36 @@ impl Task {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // An ICMP error about something we sent; retransmission finds out by itself.
                 Err(error) => tracing::debug!(%error, "signalling socket"),
+            }
+        }
+    }
+
+    /// Takes what connections brought, up to a turn's worth.
+    fn take(&mut self, first: streams::Input) {
+        let now = Instant::now();
+        self.streams.handle(now, first);
+        for _ in 1..TURN {
+            let Some(next) = self.streams.try_next() else {
+                return;
+            };
+            self.streams.handle(now, next);
+        }
+    }
+
+    fn handle_stream(&mut self, now: Instant, event: streams::Event) {
+        match event {
+            streams::Event::Open(flow, identity) => self.endpoint.handle_connected(&flow, identity),
+            streams::Event::Message(flow, message) => {
+                tap::tell(&self.tap, now, Direction::Received, flow, &message);
+                self.endpoint.handle_datagram(now, flow, &message);
+            }
+            streams::Event::Broken(flow, error) => {
+                tracing::debug!(%error, "a stream cannot go on");
+                self.endpoint.handle_framing_error(&flow, &error);
+            }
+            streams::Event::Closed(flow) => self.endpoint.handle_closed(now, &flow),
+            streams::Event::Unreachable(flow, why) => {
+                self.endpoint.handle_send_error(now, &flow, &why);
             }
         }
     }
@@ -338,6 +494,14 @@ impl Task {
             Request::Counters(reply) => {
                 let _ = reply.send(self.endpoint.counters());
             }
+            Request::Unanswered(reply) => {
+                let _ = reply.send(self.endpoint.unanswered());
+            }
+            Request::Streams(reply) => {
+                let _ = reply.send(self.streams.counters());
+            }
+            Request::Tls(tls) => self.streams.set_tls(tls),
+            Request::Name { remote, name } => self.streams.name_peer(remote, name),
         }
     }
 
@@ -347,48 +511,95 @@ impl Task {
         for Orphan(dialog) in self.routes.handle_timeout(now) {
             self.abandon(now, dialog);
         }
+        let endpoint = &self.endpoint;
+        self.streams
+            .handle_timeout(now, |flow| endpoint.has_dialog_on(flow));
     }
 
-    /// Hands out what the core produced until it has nothing more: an event can make another transmit.
+    /// Hands out what the core produced until it has nothing more: an event can make another transmit. What comes by
+    /// streams is taken in between, so that an answer has left before its connection is let go.
     async fn drain(&mut self, now: Instant) {
         loop {
             while let Some(event) = self.endpoint.poll_event() {
                 self.handle_event(now, event);
             }
-            let Some(transmit) = self.endpoint.poll_transmit() else {
+            if let Some(Transmit { flow, payload }) = self.endpoint.poll_transmit() {
+                tap::tell(&self.tap, now, Direction::Sent, flow, &payload);
+                if flow.transport.is_reliable() {
+                    self.streams.send(now, flow, payload);
+                } else {
+                    self.send_datagram(now, flow, &payload).await;
+                }
+            } else if let Some(event) = self.streams.poll_event() {
+                self.handle_stream(now, event);
+            } else {
                 return;
-            };
-            let flow = transmit.flow;
-            tap::tell(&self.tap, now, Direction::Sent, flow, &transmit.payload);
-            let sent = match self.socket_for(flow.local) {
-                Some(socket) => socket.send_to(&transmit.payload, flow.remote).await,
-                None => Err(io::ErrorKind::AddrNotAvailable.into()),
-            };
-            if let Err(error) = sent {
-                self.endpoint
-                    .handle_send_error(now, &flow, &error.to_string());
             }
+        }
+    }
+
+    async fn send_datagram(&mut self, now: Instant, flow: Flow, payload: &Bytes) {
+        let sent = match self.socket_for(flow.local) {
+            Some(socket) => socket.send_to(payload, flow.remote).await,
+            None => Err(io::ErrorKind::AddrNotAvailable.into()),
+        };
+        if let Err(error) = sent {
+            self.endpoint
+                .handle_send_error(now, &flow, &error.to_string());
         }
     }
 
     fn handle_event(&mut self, now: Instant, event: Event) {
         match event {
-            Event::Invited(invited) => self.arrive(now, invited),
+            Event::Invited(invited) => {
+                self.streams.handle_call(now, &invited.flow);
+                self.arrive(now, invited);
+            }
             Event::Dialog { dialog, event } => {
                 if let Some(answer) = self.routes.deliver(now, dialog, event) {
                     // The call is too busy to answer this itself.
                     let _ = self.endpoint.command(now, dialog, answer);
                 }
             }
-            // Nobody is asked yet: requests go where the dialog came from.
-            Event::Locate { id, .. } => self.endpoint.handle_located(now, id, Vec::new()),
+            Event::Locate { id, uri } => {
+                let locator = self.locator.clone();
+                self.locating
+                    .spawn(async move { (id, locator.locate(&uri).await) });
+            }
         }
+    }
+
+    fn handle_located(
+        &mut self,
+        done: Result<(LocateId, Result<Located, LocateError>), JoinError>,
+    ) {
+        // A lookup that panicked, which would be a bug, leaves its dialog with the way it has.
+        let Ok((id, located)) = done else { return };
+        let ways = match located {
+            Ok(located) => {
+                for (remote, name) in located.names() {
+                    self.streams.name_peer(remote, name.to_owned());
+                }
+                located.ways
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a next hop was not found");
+                Vec::new()
+            }
+        };
+        self.endpoint.handle_located(Instant::now(), id, ways);
     }
 
     fn arrive(&mut self, now: Instant, invited: Box<Invited>) {
         let dialog = invited.dialog;
         let events = self.routes.open(now, dialog);
-        if self.ingress.try_send(Arrived { invited, events }).is_ok() {
+        let source = invited.flow.remote.ip();
+        let arrived = Arrived {
+            invited,
+            events,
+            place: self.admission.as_ref().map(|gate| gate.place(source)),
+        };
+        if self.ingress.try_send(arrived).is_ok() {
             return;
         }
         self.routes.close(dialog);

@@ -8,16 +8,32 @@ use super::*;
 const SOON: Duration = Duration::from_secs(5);
 
 fn node(seed: u64) -> Signalling {
-    let socket = super::super::udp::listen("127.0.0.1:0".parse().unwrap(), "[sip] listen").unwrap();
-    start(Config::default(), Entropy::from_number(seed), vec![socket]).unwrap()
+    node_over(Transport::Udp, seed, streams::Config::default())
+}
+
+fn node_over(transport: Transport, seed: u64, streams: streams::Config) -> Signalling {
+    let wanted = Listening {
+        transport,
+        address: "127.0.0.1:0".parse().unwrap(),
+    };
+    let socket = super::super::listen::listen(wanted, "[sip] listen").unwrap();
+    let entropy = Entropy::from_number(seed);
+    let dns = Dns::new(
+        &["127.0.0.1:1".parse().unwrap()],
+        Entropy::from_number(seed),
+    );
+    start(Config::default(), entropy, vec![socket], streams, dns, None).unwrap()
 }
 
 fn to(node: &Signalling, from: &Signalling) -> OutgoingInvite {
-    let remote = node.handle.addresses()[0];
-    let local = from.handle.addresses()[0];
+    let Listening {
+        transport,
+        address: remote,
+    } = node.handle.addresses()[0];
+    let local = from.handle.addresses()[0].address;
     OutgoingInvite {
         ways: Flow {
-            transport: Transport::Udp,
+            transport,
             local,
             remote,
         }
@@ -67,6 +83,7 @@ async fn a_call_is_placed_answered_referred_and_ended() {
     let Arrived {
         invited,
         mut events,
+        place: _,
     } = arrival(&mut bot).await;
     assert_eq!(
         (invited.called.as_str(), invited.caller.as_str()),
@@ -192,7 +209,7 @@ async fn commands_that_make_no_sense_are_refused_and_noise_is_survived() {
     assert!(matches!(nonsense, Err(SipError::Command(_))));
 
     let noise = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let bot_address = bot.handle.addresses()[0];
+    let bot_address = bot.handle.addresses()[0].address;
     for datagram in [
         &b""[..],
         b"\r\n\r\n",
@@ -210,7 +227,11 @@ async fn a_peer_that_cannot_be_reached_refuses_the_call() {
     let alice = node(11);
     let mut invite = to(&alice, &alice);
     // An address family that no socket of ours can send to.
-    invite.flow.remote = "[2001:db8::1]:5060".parse().unwrap();
+    invite.ways = Flow {
+        remote: "[2001:db8::1]:5060".parse().unwrap(),
+        ..invite.ways.flow()
+    }
+    .into();
     let mut placed = alice.handle.invite(invite).await.unwrap();
     assert!(matches!(
         next(&mut placed.events).await,

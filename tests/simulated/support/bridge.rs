@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use baton_core::admission::{Lifecycle, Patience};
 use baton_core::agent::{LinkOutput, Message};
-use baton_core::call::{self, Action, Call, Final, Input, LegSetup, Operator, Setup};
+use baton_core::call::{self, Action, Call, Final, Input, LegSetup, Operator, Setup, Stopping};
 use baton_core::handoff::RequestError;
 use baton_core::handoff::{self, KeyPlacement};
 use baton_core::history::{
@@ -19,7 +20,7 @@ use baton_core::media::rtp::source::LatchPolicy;
 use baton_core::media::{g711, jitter, vad};
 use baton_core::sdp;
 use baton_core::sip::endpoint::{
-    Command, CommandError, Config, DialogId, Endpoint, Event, Flow, Invited, Transport,
+    Command, CommandError, Config, DialogId, Endpoint, Event, Flow, Invited, Readiness, Transport,
 };
 use baton_core::vocab::{CallId, Entropy, HandoffId, HandoffKey};
 
@@ -47,6 +48,7 @@ pub(crate) struct House {
     pub(crate) placement: KeyPlacement,
     pub(crate) no_rtp_timeout: Duration,
     pub(crate) dial: Dial,
+    pub(crate) patience: Patience,
 }
 
 impl Default for House {
@@ -61,6 +63,7 @@ impl Default for House {
             placement: KeyPlacement::ReferToHeader,
             no_rtp_timeout: secs(30),
             dial: Dial::Opens(ms(50)),
+            patience: Patience::default(),
         }
     }
 }
@@ -126,6 +129,7 @@ pub(crate) struct Bridge {
     pub(crate) store: Arc<Store>,
     /// Where the names are that dialogs may hold, by URI.
     pub(crate) zone: BTreeMap<String, Vec<SocketAddr>>,
+    pub(crate) lifecycle: Lifecycle,
     house: House,
     calls: BTreeMap<DialogId, Task>,
     entropy: Entropy,
@@ -139,6 +143,7 @@ impl Bridge {
             address,
             store: Arc::new(Store::new()),
             zone: BTreeMap::new(),
+            lifecycle: Lifecycle::default(),
             house,
             calls: BTreeMap::new(),
             entropy,
@@ -242,7 +247,47 @@ impl Bridge {
         self.calls.insert(dialog, task);
     }
 
+    /// `drain_timeout`, for when it must be shorter than what a call waits for.
+    pub(crate) const fn set_drain(&mut self, drain: Duration) {
+        self.house.patience.drain = drain;
+    }
+
+    pub(crate) const fn patience(&self) -> Patience {
+        self.house.patience
+    }
+
+    /// The node is told to stop, as by a signal.
+    pub(crate) fn is_told_to_stop(&mut self, now: Instant) {
+        self.endpoint.set_readiness(Readiness::Draining);
+        let before = self.lifecycle;
+        self.lifecycle.handle_stop(now, self.house.patience);
+        self.lifecycle_moved(now, before);
+    }
+
+    /// Each call hears of it, as each call's task does.
+    fn lifecycle_moved(&mut self, now: Instant, before: Lifecycle) {
+        let stopping = match self.lifecycle {
+            state if state == before => return,
+            Lifecycle::Ready | Lifecycle::Draining { .. } => return,
+            Lifecycle::Ending { .. } => Stopping::Gently,
+            Lifecycle::Stopped => Stopping::AtOnce,
+        };
+        for task in self.calls.values_mut() {
+            task.tell(now, &mut self.endpoint, Input::Stopping(stopping));
+        }
+    }
+
+    fn advance_lifecycle(&mut self, now: Instant) {
+        let before = self.lifecycle;
+        let is_left = |task: &&Task| task.ended.is_none() || !task.is_written();
+        self.lifecycle
+            .handle_calls(self.calls.values().filter(is_left).count());
+        self.lifecycle.handle_timeout(now);
+        self.lifecycle_moved(now, before);
+    }
+
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.advance_lifecycle(now);
         if self.endpoint.poll_timeout().is_some_and(|at| at <= now) {
             self.endpoint.handle_timeout(now);
         }
@@ -253,7 +298,9 @@ impl Bridge {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let calls = self.calls.values().filter_map(Task::poll_timeout).min();
-        self.endpoint.poll_timeout().into_iter().chain(calls).min()
+        let node = self.lifecycle.poll_timeout();
+        let all = self.endpoint.poll_timeout().into_iter();
+        all.chain(calls).chain(node).min()
     }
 
     /// The frame clock; returns what leaves.

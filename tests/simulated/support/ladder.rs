@@ -451,12 +451,35 @@ impl Ladder {
         self
     }
 
-    pub(crate) fn node_shuts_down(&mut self) -> &mut Self {
+    /// SIGTERM.
+    pub(crate) fn node_is_told_to_stop(&mut self) -> &mut Self {
         let now = self.world.now();
-        let shutdown = baton_core::call::Input::Shutdown;
-        self.world.bridge.tell(now, 0, shutdown);
+        self.world.bridge.is_told_to_stop(now);
         self.world.settle();
         self
+    }
+
+    /// SIGTERM, and all of `drain_timeout` has passed.
+    #[track_caller]
+    pub(crate) fn node_is_drained(&mut self) -> &mut Self {
+        let patience = self.world.bridge.patience().drain;
+        self.node_is_told_to_stop().sends_nothing_for(patience)
+    }
+
+    /// The process may exit.
+    #[track_caller]
+    pub(crate) fn node_stops_within(&mut self, patience: Duration) {
+        let stopped = |world: &World| world.bridge.lifecycle.is_stopped();
+        if !self.world.awaits(patience, stopped) {
+            let state = self.world.bridge.lifecycle;
+            self.fails(&format!("the node is {state:?}"));
+        }
+    }
+
+    /// How the history says the call ended.
+    pub(crate) fn end_reason(&self) -> String {
+        let end = self.history().end;
+        end.expect("the history has an end").reason
     }
 
     // The caller.

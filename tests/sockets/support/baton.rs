@@ -23,6 +23,7 @@ pub(crate) struct Setup {
     dir: TempDir,
     agents: String,
     sip: String,
+    on_ipv6: bool,
     media: String,
     store: String,
     pub(crate) more: String,
@@ -35,6 +36,7 @@ impl Setup {
     pub(crate) fn new() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         Self {
+            on_ipv6: false,
             ports: Ports::take(),
             agents: "[[agent]]\nname = \"bot\"\nkind = \"scripted\"\n".into(),
             sip: String::new(),
@@ -56,6 +58,12 @@ impl Setup {
     /// Further lines of `[sip]`.
     pub(crate) fn sip(mut self, lines: &str) -> Self {
         lines.clone_into(&mut self.sip);
+        self
+    }
+
+    /// SIP and RTP on IPv6 loopback.
+    pub(crate) fn on_ipv6(mut self) -> Self {
+        self.on_ipv6 = true;
         self
     }
 
@@ -139,7 +147,12 @@ impl Setup {
     /// Writes `baton.toml`.
     pub(crate) fn write(&self) -> PathBuf {
         let file = self.dir().join("baton.toml");
-        std::fs::write(&file, self.configuration()).expect("it can be written");
+        let mut text = self.configuration();
+        if self.on_ipv6 {
+            text = text.replace("udp:127.0.0.1", "udp:[::1]");
+            text = text.replace("public_address = \"127.0.0.1\"", "public_address = \"::1\"");
+        }
+        std::fs::write(&file, text).expect("it can be written");
         file
     }
 

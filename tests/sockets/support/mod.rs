@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod baton;
+pub(crate) mod dns;
 pub(crate) mod http;
 pub(crate) mod phone;
 pub(crate) mod ports;

@@ -169,6 +169,6 @@ fn an_agent_lost_at_the_end_changes_nothing() {
         .agent_breaks()
         .receives(bye())
         .input(Input::KeyRead)
-        .input(Input::Shutdown)
+        .input(Input::Stopping(Stopping::Gently))
         .does(&[]);
 }

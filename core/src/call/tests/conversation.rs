@@ -212,25 +212,6 @@ fn nobody_transfers_us() {
     ladder.does(&["REFER answered 603"]);
 }
 
-#[test]
-fn a_node_that_goes_down_hands_its_callers_over() {
-    let mut ladder = Ladder::talking();
-    ladder
-        .input(Input::Shutdown)
-        .does(&["detach agent", "COMMIT"]);
-    ladder.store_commits().does(&["REFER"]);
-    ladder.input(Input::Shutdown).does(&[]);
-
-    let mut ladder = Ladder::talking_with(|setup| setup.handoff.target = None);
-    ladder
-        .input(Input::Shutdown)
-        .does(&["detach agent", "prompt Goodbye"]);
-    ladder.input(Input::Shutdown).does(&["BYE", "close leg"]);
-
-    let mut ladder = Ladder::ringing();
-    ladder.input(Input::Shutdown).does(&["503", "close leg"]);
-}
-
 fn barging(barge_in: BargeIn) -> Ladder {
     let mut ladder = Ladder::talking_with(|setup| setup.config.barge_in = barge_in);
     ladder.leg(leg::Event::SpeechStarted {

@@ -7,6 +7,7 @@ mod conversation;
 mod handing_over;
 mod media;
 mod races;
+mod stopping;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

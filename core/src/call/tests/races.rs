@@ -240,6 +240,25 @@ fn whatever_comes_in_whatever_order_the_call_ends_once_and_spends_no_receipt_it_
     }
 }
 
+#[test]
+fn whatever_has_happened_a_call_that_must_end_at_once_does() {
+    for seed in 0..2000 {
+        let mut entropy = Entropy::from_number(seed);
+        let mut ladder = Ladder::invited_with(|_| {});
+        for _ in 0..=entropy.below(30) {
+            random_step(&mut ladder, &mut entropy);
+            ladder.drain();
+        }
+        ladder.input(Input::Stopping(Stopping::AtOnce)).drain();
+        let phase = ladder.call.phase();
+        assert!(
+            matches!(phase, "ending" | "ended"),
+            "seed {seed}: still {phase}"
+        );
+        assert!(ladder.session().end.is_some(), "seed {seed}");
+    }
+}
+
 fn random_step(ladder: &mut Ladder, entropy: &mut Entropy) {
     match entropy.below(24) {
         0 => ladder.receives(ack(if entropy.below(2) == 0 { OFFER } else { "" })),
@@ -282,7 +301,7 @@ fn random_step(ladder: &mut Ladder, entropy: &mut Entropy) {
             1 => ladder.receives(cancelled()),
             2 => ladder.receives(notify(200)),
             3 => ladder.leg(leg::Event::MediaLost),
-            4 => ladder.input(Input::Shutdown),
+            4 => ladder.input(Input::Stopping(Stopping::Gently)),
             5 => ladder.leg_closes(),
             _ => ladder.after_secs(1),
         },

@@ -39,8 +39,6 @@ const ONE_SIDED: Manner = Manner {
 #[derive(Debug, Clone)]
 pub struct Concealer {
     history: [i16; HISTORY],
-    /// The same as numbers to reckon with, while a gap lasts.
-    past: [f32; HISTORY],
     /// Samples concealed in the current gap; 0 outside one.
     concealed: usize,
     voice: Repetition,
@@ -53,7 +51,6 @@ impl Concealer {
     pub fn new(seed: u32) -> Self {
         Self {
             history: [0; HISTORY],
-            past: [0.0; HISTORY],
             concealed: 0,
             voice: Repetition::default(),
             span: Span::new(),
@@ -88,8 +85,7 @@ impl Concealer {
         if self.concealed > 0 || after.len() < KNOWN_MIN {
             return;
         }
-        self.recall();
-        self.span.begin(&self.past, whole, after);
+        self.span.begin(&self.history, whole, after);
     }
 
     /// Makes up samples.
@@ -110,15 +106,8 @@ impl Concealer {
         self.concealed > 0
     }
 
-    fn recall(&mut self) {
-        for (past, heard) in self.past.iter_mut().zip(self.history) {
-            *past = f32::from(heard);
-        }
-    }
-
     fn begin(&mut self) {
-        self.recall();
-        self.voice = Repetition::of(&self.past, ONE_SIDED);
+        self.voice = Repetition::of(&self.history, ONE_SIDED);
     }
 
     fn next(&mut self) -> f32 {
@@ -137,7 +126,7 @@ impl Concealer {
             _ => 0.0,
         };
         if gain > 0.0 {
-            self.voice.next(&self.past) * gain + noise * (1.0 - gain)
+            self.voice.next(&self.history) * gain + noise * (1.0 - gain)
         } else {
             noise
         }

@@ -16,8 +16,13 @@ const LOUDEST: f32 = 65_536.0;
 const SILENCE: f32 = 1.0;
 
 /// Continues `past` over `out`, at most [`REACH`] samples; what is longer is left as it is.
-pub(super) fn continue_over(past: &[f32], out: &mut [f32]) {
+pub(super) fn continue_over(past: &[i16], out: &mut [f32]) {
     let past = &past[past.len().saturating_sub(LEARNT)..];
+    let mut known = [0.0; LEARNT];
+    for (known, heard) in known.iter_mut().zip(past) {
+        *known = f32::from(*heard);
+    }
+    let past = &known[..past.len()];
     let order = ORDER.min(past.len() / 3);
     let len = out.len().min(REACH);
     let Some((coefficients, _)) = coefficients(past, order) else {
@@ -79,6 +84,7 @@ fn coefficients(past: &[f32], order: usize) -> Option<([f32; ORDER + 1], f32)> {
 #[expect(clippy::cast_precision_loss, reason = "sample numbers as angles")]
 mod tests {
     use super::*;
+    use crate::media::levels::quantise;
 
     fn tone(n: usize) -> f32 {
         3000.0 * (n as f32 * 0.2).sin() + 1500.0 * (n as f32 * 0.61 + 1.0).cos()
@@ -86,7 +92,7 @@ mod tests {
 
     #[test]
     fn tones_are_continued_almost_exactly() {
-        let past: Vec<f32> = (0..LEARNT).map(tone).collect();
+        let past: Vec<i16> = (0..LEARNT).map(tone).map(quantise).collect();
         let mut out = [0.0; 80];
         continue_over(&past, &mut out);
         for (n, got) in out.iter().enumerate() {
@@ -112,7 +118,7 @@ mod tests {
             &|n| ((n * 7919) % 65_536) as f32 - 32_768.0,
         ];
         for (shape, past) in shapes.iter().enumerate() {
-            let past: Vec<f32> = (0..LEARNT).map(past).collect();
+            let past: Vec<i16> = (0..LEARNT).map(past).map(quantise).collect();
             let mut out = [f32::NAN; REACH];
             continue_over(&past, &mut out);
             let loudest = out.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
@@ -125,7 +131,7 @@ mod tests {
 
     #[test]
     fn silence_and_hardly_any_past_are_continued_by_silence() {
-        for past in [&[][..], &[5.0], &[0.0; 320]] {
+        for past in [&[][..], &[5], &[0; 320]] {
             let mut out = [1.0; 40];
             continue_over(past, &mut out);
             assert!(out.iter().all(|x| *x == 0.0), "{} samples", past.len());

@@ -40,7 +40,7 @@ pub(super) struct Repetition {
 
 impl Repetition {
     /// What `history` ends with, to be repeated.
-    pub(super) fn of(history: &[f32; HISTORY], manner: Manner) -> Self {
+    pub(super) fn of(history: &[i16; HISTORY], manner: Manner) -> Self {
         let pitch = pitch(history, manner);
         let periods_max = (1..=3)
             .rev()
@@ -54,7 +54,7 @@ impl Repetition {
             phase: 0,
             said: 0,
             before: None,
-            step: history[HISTORY - 1] - history[HISTORY - 1 - pitch],
+            step: f32::from(history[HISTORY - 1]) - f32::from(history[HISTORY - 1 - pitch]),
         }
     }
 
@@ -64,7 +64,7 @@ impl Repetition {
     }
 
     /// The next sample, at full loudness.
-    pub(super) fn next(&mut self, history: &[f32; HISTORY]) -> f32 {
+    pub(super) fn next(&mut self, history: &[i16; HISTORY]) -> f32 {
         if self.said > 0 && self.said.is_multiple_of(self.unit) && self.periods < self.periods_max {
             self.before = Some((self.periods, self.phase));
             self.periods += 1;
@@ -91,22 +91,23 @@ impl Repetition {
     }
 
     /// The last `periods` periods as a loop; its end is cross-faded with what came before its start.
-    fn at(&self, history: &[f32; HISTORY], periods: usize, phase: usize) -> f32 {
+    fn at(&self, history: &[i16; HISTORY], periods: usize, phase: usize) -> f32 {
         let length = periods * self.pitch;
         let quarter = self.pitch / 4;
-        let sample = history[HISTORY - length + phase];
+        let sample = f32::from(history[HISTORY - length + phase]);
         let left = length - phase;
         if left > quarter {
             return sample;
         }
-        let before = history[HISTORY - length - left];
+        let before = f32::from(history[HISTORY - length - left]);
         let fade = (quarter - left + 1) as f32 / (quarter + 1) as f32;
         sample * (1.0 - fade) + before * fade
     }
 }
 
 /// The lag at which the last window resembles what came before: coarse on every other sample, then fine.
-fn pitch(x: &[f32; HISTORY], manner: Manner) -> usize {
+fn pitch(history: &[i16; HISTORY], manner: Manner) -> usize {
+    let x = &history.map(f32::from);
     let longest = manner
         .known
         .saturating_sub(manner.window)

@@ -18,11 +18,12 @@ use std::f32::consts::PI;
 
 use super::prediction::{self, REACH};
 use super::repetition::{HISTORY, Manner, Repetition};
+use crate::media::levels::quantise;
 
-/// Samples from either end at full loudness: 60 ms; nothing is left of the voice after as many more.
+/// Samples from either end at full loudness: 60 ms.
 const LOUD: usize = 480;
-/// Samples from either end in which there is voice at all.
-const VOICED: usize = 2 * LOUD;
+/// Samples from either end after which nothing is left of the voice: 120 ms.
+const VOICED: usize = 960;
 /// Samples in which prediction gives way to repetition by a factor of e: 20 ms.
 const PREDICTED: f32 = 160.0;
 /// Samples after which a repetition takes in one more period.
@@ -43,7 +44,7 @@ pub(super) struct Span {
 
 /// What one side makes of the gap, by distance from it.
 #[derive(Debug, Clone)]
-struct Side([f32; VOICED]);
+struct Side([i16; VOICED]);
 
 /// A sample of the gap.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,7 +55,7 @@ pub(super) struct Sample {
 }
 
 impl Side {
-    fn learn(&mut self, history: &[f32; HISTORY], manner: Manner, len: usize) {
+    fn learn(&mut self, history: &[i16; HISTORY], manner: Manner, len: usize) {
         let len = len.min(VOICED);
         let known = manner.known.min(HISTORY);
         let mut predicted = [0.0; REACH];
@@ -65,10 +66,11 @@ impl Side {
         let mut trust = 1.0;
         for (n, sample) in self.0.iter_mut().take(len).enumerate() {
             let repeated = repetition.next(history);
-            *sample = match predicted.get(n) {
+            let guess = match predicted.get(n) {
                 Some(predicted) => predicted * trust + repeated * (1.0 - trust),
                 None => repeated,
             };
+            *sample = quantise(guess);
             trust *= decay;
         }
     }
@@ -76,9 +78,10 @@ impl Side {
     fn at(&self, distance: usize) -> (f32, f32) {
         let loudness = match distance {
             n if n < LOUD => 1.0,
-            n => (1.0 - (n - LOUD) as f32 / LOUD as f32).max(0.0),
+            n => (1.0 - (n - LOUD) as f32 / (VOICED - LOUD) as f32).max(0.0),
         };
-        (self.0.get(distance).copied().unwrap_or(0.0), loudness)
+        let sample = self.0.get(distance).copied().unwrap_or_default();
+        (f32::from(sample), loudness)
     }
 }
 
@@ -87,13 +90,13 @@ impl Span {
         Self {
             whole: 0,
             done: 0,
-            onward: Side([0.0; VOICED]),
-            back: Side([0.0; VOICED]),
+            onward: Side([0; VOICED]),
+            back: Side([0; VOICED]),
         }
     }
 
     /// A gap of `whole` samples between what was heard and what comes `after`, at least [`KNOWN_MIN`] samples.
-    pub(super) fn begin(&mut self, history: &[f32; HISTORY], whole: usize, after: &[i16]) {
+    pub(super) fn begin(&mut self, history: &[i16; HISTORY], whole: usize, after: &[i16]) {
         self.whole = whole;
         self.done = 0;
         let before = Manner {
@@ -103,9 +106,9 @@ impl Span {
         };
         self.onward.learn(history, before, whole);
         let known = after.len().min(HISTORY);
-        let mut reversed = [0.0; HISTORY];
+        let mut reversed = [0; HISTORY];
         for (sample, heard) in reversed.iter_mut().rev().zip(&after[..known]) {
-            *sample = f32::from(*heard);
+            *sample = *heard;
         }
         let behind = Manner {
             window: 50,

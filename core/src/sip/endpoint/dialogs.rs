@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::event::DialogId;
+use super::event::{DialogId, Flow};
 use super::session::Session;
 
 /// All dialogs, lingering ones included.
@@ -39,6 +39,12 @@ impl Dialogs {
 
     pub(super) fn by_tag(&self, tag: &str) -> Option<DialogId> {
         self.by_tag.get(tag).copied()
+    }
+
+    pub(super) fn any_on(&self, flow: &Flow) -> bool {
+        self.sessions
+            .values()
+            .any(|session| session.dialog.flow() == *flow)
     }
 
     pub(super) fn len(&self) -> usize {

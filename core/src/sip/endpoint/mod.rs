@@ -315,9 +315,19 @@ impl Endpoint {
         self.dialogs.len()
     }
 
+    /// Whether a dialog's requests go by this flow; looks at every dialog.
+    pub fn has_dialog_on(&self, flow: &Flow) -> bool {
+        self.dialogs.any_on(flow)
+    }
+
     /// Transactions alive, server and client.
     pub fn transactions(&self) -> usize {
         self.core.layer.servers() + self.core.layer.clients()
+    }
+
+    /// Requests of ours that nobody has reacted to, so that they go on being repeated.
+    pub fn unanswered(&self) -> usize {
+        self.core.layer.waiting_clients()
     }
 
     /// Does something with a dialog, then puts it where its state belongs: into the schedule, or away.

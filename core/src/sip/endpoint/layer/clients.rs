@@ -327,6 +327,14 @@ impl TransactionLayer {
     }
 }
 
+impl TransactionLayer {
+    /// Requests that nobody has reacted to yet.
+    pub(in crate::sip::endpoint) fn waiting_clients(&self) -> usize {
+        let waiting = |client: &&Client| client.waits();
+        self.clients.values().filter(waiting).count()
+    }
+}
+
 impl Client {
     fn waits(&self) -> bool {
         match &self.machine {
