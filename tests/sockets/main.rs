@@ -9,6 +9,7 @@ mod agents;
 mod bad_input;
 mod crash;
 mod dns;
+mod identity;
 mod program;
 mod sipp;
 mod support;

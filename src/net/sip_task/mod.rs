@@ -32,6 +32,7 @@ use baton_core::sip::endpoint::{
     InviteError, Invited, LocateId, OutgoingInvite, Readiness, Transmit, Transport, Ways,
 };
 use baton_core::sip::locate::LocateError;
+use baton_core::sip::registration::Standing;
 use baton_core::sip::trunk::Trunks;
 use baton_core::vocab::Entropy;
 use bytes::Bytes;
@@ -118,6 +119,7 @@ enum Request {
     Trunks(Trunks),
     Counters(oneshot::Sender<Counters>),
     Unanswered(oneshot::Sender<usize>),
+    Registrations(oneshot::Sender<Vec<(String, Standing)>>),
     Streams(oneshot::Sender<streams::Counters>),
     Tls(Tls),
     Name {
@@ -144,6 +146,7 @@ impl std::fmt::Debug for Request {
             Self::Trunks(_) => "Trunks",
             Self::Counters(_) => "Counters",
             Self::Unanswered(_) => "Unanswered",
+            Self::Registrations(_) => "Registrations",
             Self::Streams(_) => "Streams",
             Self::Tls(_) => "Tls",
             Self::Name { .. } => "Name",
@@ -192,6 +195,16 @@ impl SipHandle {
     /// [`SipError::Stopped`].
     pub async fn set_trunks(&self, trunks: Trunks) -> Result<(), SipError> {
         self.ask(Request::Trunks(trunks)).await
+    }
+
+    /// How each registration of ours stands, by its trunk.
+    ///
+    /// # Errors
+    /// [`SipError::Stopped`].
+    pub async fn registrations(&self) -> Result<Vec<(String, Standing)>, SipError> {
+        let (reply, registrations) = oneshot::channel();
+        self.ask(Request::Registrations(reply)).await?;
+        registrations.await.map_err(|_| SipError::Stopped)
     }
 
     /// The endpoint's counters.
@@ -378,13 +391,14 @@ struct Task {
     tap: broadcast::Sender<WireLine>,
     ourselves: Ourselves,
     locator: Locator,
-    /// Lookups that dialogs wait for; the core asks for no more than it has dialogs.
+    /// Lookups that dialogs and registrations wait for; the core asks for no more than it has of them.
     locating: JoinSet<(LocateId, Result<Located, LocateError>)>,
 }
 
 impl Task {
     async fn run(mut self) {
         let mut scratch = vec![0; DATAGRAM];
+        self.endpoint.register(Instant::now());
         loop {
             self.drain(Instant::now()).await;
             let now = Instant::now();
@@ -489,8 +503,19 @@ impl Task {
             } => {
                 let _ = reply.send(self.endpoint.command(now, dialog, command));
             }
-            Request::Readiness(readiness) => self.endpoint.set_readiness(readiness),
-            Request::Trunks(trunks) => self.endpoint.set_trunks(trunks),
+            Request::Readiness(readiness) => {
+                self.endpoint.set_readiness(readiness);
+                if readiness == Readiness::Draining {
+                    self.endpoint.unregister(now);
+                }
+            }
+            Request::Trunks(trunks) => {
+                self.endpoint.set_trunks(trunks);
+                self.endpoint.register(now);
+            }
+            Request::Registrations(reply) => {
+                let _ = reply.send(self.endpoint.registrations());
+            }
             Request::Counters(reply) => {
                 let _ = reply.send(self.endpoint.counters());
             }
@@ -566,6 +591,13 @@ impl Task {
                 self.locating
                     .spawn(async move { (id, locator.locate(&uri).await) });
             }
+            Event::Registration { trunk, standing } => match standing {
+                Standing::Registered => tracing::info!(trunk, "registered"),
+                Standing::Failed(status) => {
+                    tracing::warn!(trunk, status, "not registered; it is tried again");
+                }
+                Standing::Trying => {}
+            },
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use baton_core::sdp::{self, Direction, Offer};
+use baton_core::sip::auth::Account;
 use baton_core::sip::endpoint::{
     Command, CommandError, Config, DialogEvent, DialogId, Endpoint, Event, Flow, NotifyState,
     OutgoingInvite, Transport,
@@ -12,6 +13,7 @@ use baton_core::sip::endpoint::{
 use baton_core::vocab::Entropy;
 use bytes::Bytes;
 
+use super::doorkeeper::Doorkeeper;
 use super::phone::Phone;
 use super::wire::Datagram;
 
@@ -45,6 +47,8 @@ pub(crate) struct Caller {
 pub(crate) struct Placing {
     pub(crate) called: String,
     pub(crate) headers: Vec<(String, String)>,
+    /// Who it can prove to be.
+    pub(crate) account: Option<Account>,
     /// `None`: our ordinary offer.
     pub(crate) offer: Option<Bytes>,
 }
@@ -57,6 +61,7 @@ impl Default for Placing {
                 ("X-Twilio-CallSid".into(), "CA1".into()),
                 ("X-Tenant".into(), "acme".into()),
             ],
+            account: None,
             offer: None,
         }
     }
@@ -66,6 +71,8 @@ impl Default for Placing {
 pub(crate) struct FarEnd {
     pub(crate) endpoint: Endpoint,
     pub(crate) address: SocketAddr,
+    /// Asks the bridge who it is.
+    pub(crate) door: Option<Doorkeeper>,
     bridge: SocketAddr,
     callers: BTreeMap<DialogId, Caller>,
     entropy: Entropy,
@@ -77,6 +84,7 @@ impl FarEnd {
         Self {
             endpoint: Endpoint::new(Config::default(), entropy.fork()),
             address,
+            door: None,
             bridge,
             callers: BTreeMap::new(),
             entropy,
@@ -104,7 +112,7 @@ impl FarEnd {
             from: format!("\"Alice\" <sip:+15559870000@{}>", self.address.ip()),
             to: String::new(),
             call_id: String::new(),
-            account: None,
+            account: placing.account.clone().map(std::sync::Arc::new),
             headers: placing.headers.clone(),
             body: placing.offer.clone().unwrap_or(ours),
         };
@@ -241,12 +249,19 @@ impl FarEnd {
         }
     }
 
-    pub(crate) fn receives(&mut self, now: Instant, datagram: &Datagram) {
+    /// * returns what the doorkeeper says, if it lets nobody in.
+    pub(crate) fn receives(&mut self, now: Instant, datagram: &Datagram) -> Option<Bytes> {
+        if let Some(door) = &mut self.door
+            && let Err(refusal) = door.looks_at(now, datagram)
+        {
+            return Some(refusal);
+        }
         let flow = Flow {
             remote: datagram.from,
             ..self.flow()
         };
         self.endpoint.handle_datagram(now, flow, &datagram.payload);
+        None
     }
 }
 

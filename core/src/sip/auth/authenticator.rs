@@ -17,8 +17,6 @@ use crate::vocab::Entropy;
 
 /// How long a nonce is good.
 const LIFETIME: Duration = Duration::from_mins(1);
-/// What is offered, the strongest first (RFC 8760 §2.4).
-const OFFERED: [Algorithm; 2] = [Algorithm::SHA_256, Algorithm::MD5];
 /// Answers of one request that are looked at; those for proxies on the way may stand before ours.
 const ANSWERS: usize = 8;
 
@@ -51,6 +49,7 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Authenticator {
     realm: String,
+    offered: Vec<Algorithm>,
     nonces: Nonces,
     /// The time of its first nonce.
     epoch: Option<Instant>,
@@ -62,13 +61,17 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// For this realm; every secret is taken from `entropy`.
-    pub fn new(realm: &str, entropy: &mut Entropy) -> Self {
+    ///
+    /// * `offered`: one challenge for each, in this order. Telephones exist that read only the first (RFC 8760 §2.4 has
+    ///   the strongest there).
+    pub fn new(realm: &str, offered: &[Algorithm], entropy: &mut Entropy) -> Self {
         let mut secret = [0; 32];
         for octets in secret.chunks_exact_mut(8) {
             octets.copy_from_slice(&entropy.next_u64().to_be_bytes());
         }
         Self {
             realm: realm.to_owned(),
+            offered: offered.to_vec(),
             nonces: Nonces::new(secret),
             epoch: None,
             replays: Replays::default(),
@@ -91,7 +94,7 @@ impl Authenticator {
             qop: Qop::Auth,
             stale,
         };
-        OFFERED.map(|a| one(a).to_string()).to_vec()
+        self.offered.iter().map(|a| one(*a).to_string()).collect()
     }
 
     /// Looks at the `Authorization` values of a request.
@@ -117,7 +120,7 @@ impl Authenticator {
         let Some(minted) = self.nonces.read(&answer.nonce, asked.source) else {
             return Verdict::Unproven { stale: true };
         };
-        let Some(account) = Self::right(&self.nobody, &asked, &answer, accounts) else {
+        let Some(account) = self.right(&asked, &answer, accounts) else {
             self.wrong.add(now, asked.source);
             return Verdict::Unproven { stale: false };
         };
@@ -131,7 +134,7 @@ impl Authenticator {
 
     /// The account whose password made this answer.
     fn right(
-        nobody: &Account,
+        &self,
         asked: &Asked<'_>,
         answer: &Credentials,
         accounts: &[&Account],
@@ -139,11 +142,11 @@ impl Authenticator {
         let found = accounts
             .iter()
             .position(|account| account.username == answer.username);
-        let account = found.map_or(nobody, |index| accounts[index]);
+        let account = found.map_or(&self.nobody, |index| accounts[index]);
         let expected = answer.expected(account, asked.method)?;
         let said = answer.response.to_ascii_lowercase();
         let same = bool::from(expected.as_bytes().ct_eq(said.as_bytes()));
-        let offered = answer.algorithm.is_some_and(|a| OFFERED.contains(&a));
+        let offered = answer.algorithm.is_some_and(|a| self.offered.contains(&a));
         let whole = offered && answer.counted.is_some() && is_same(&answer.uri, asked.uri);
         found.filter(|_| same && whole)
     }
@@ -175,6 +178,7 @@ mod tests {
     use crate::testing::t0;
 
     const URI: &str = "sip:+15551230000@192.0.2.10";
+    const OFFERED: [Algorithm; 2] = [Algorithm::SHA_256, Algorithm::MD5];
 
     struct Desk {
         now: Instant,
@@ -187,7 +191,7 @@ mod tests {
         fn new() -> Self {
             Self {
                 now: t0(),
-                authenticator: Authenticator::new("baton", &mut Entropy::from_number(1)),
+                authenticator: Authenticator::new("baton", &OFFERED, &mut Entropy::from_number(1)),
                 source: "192.0.2.1".parse().unwrap(),
                 accounts: vec![
                     Account::new("other", "s3cret"),

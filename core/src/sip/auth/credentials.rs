@@ -198,7 +198,7 @@ mod tests {
         for name in [
             "username", "realm", "nonce", "uri", "response", "nc", "cnonce",
         ] {
-            let without = whole.replace(&format!("{name}="), &format!("x-{name}="));
+            let without = whole.replace(&format!(" {name}="), &format!(" x-{name}="));
             let error = Credentials::parse(&without).unwrap_err();
             assert_eq!(error, DigestError::Missing(name), "{without}");
         }

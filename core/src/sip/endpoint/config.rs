@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::event::{Flow, Transport};
+use crate::sip::auth::Algorithm;
 use crate::sip::transaction::Timing;
 use crate::sip::trunk::Trunks;
 
@@ -22,6 +23,8 @@ pub struct Config {
     pub timing: Timing,
     /// Whose accounts callers prove: what they are told in a challenge, and what their telephones keep passwords for.
     pub realm: String,
+    /// What they may prove them with, in the order of the challenges.
+    pub algorithms: Vec<Algorithm>,
 }
 
 impl Default for Config {
@@ -33,6 +36,7 @@ impl Default for Config {
             limits: Limits::default(),
             timing: Timing::default(),
             realm: "baton".to_owned(),
+            algorithms: vec![Algorithm::SHA_256, Algorithm::MD5],
         }
     }
 }

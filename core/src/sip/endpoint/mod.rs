@@ -143,7 +143,7 @@ impl Endpoint {
             trunks: config.trunks,
             readiness: Readiness::Ready,
             gate: None,
-            authenticator: Authenticator::new(&config.realm, &mut secrets),
+            authenticator: Authenticator::new(&config.realm, &config.algorithms, &mut secrets),
             registrations: Registrations::new(dice),
         }
     }
@@ -317,7 +317,7 @@ impl Endpoint {
 
     /// Whether a dialog's requests go by this flow; looks at every dialog.
     pub fn has_dialog_on(&self, flow: &Flow) -> bool {
-        self.dialogs.any_on(flow)
+        self.dialogs.any_on(flow) || self.registrations.any_on(flow)
     }
 
     /// Transactions alive, server and client.

@@ -71,6 +71,11 @@ impl Registrations {
         })
     }
 
+    /// Whether calls are expected by this way.
+    pub(super) fn any_on(&self, flow: &Flow) -> bool {
+        self.all.values().any(|binding| binding.way == Some(*flow))
+    }
+
     /// Whether this is a Contact of ours.
     pub(super) fn is_contact(&self, uri: &str) -> bool {
         self.all.values().any(|binding| binding.is_contact(uri))

@@ -233,7 +233,7 @@ fn answered(raw: &mut Raw, n: usize) -> Result<(DialogId, String), String> {
     let mut events = std::iter::from_fn(|| raw.endpoint.poll_event());
     let dialog = events.find_map(|event| match event {
         Event::Invited(invited) => Some(invited.dialog),
-        Event::Dialog { .. } | Event::Locate { .. } => None,
+        Event::Dialog { .. } | Event::Locate { .. } | Event::Registration { .. } => None,
     });
     let dialog = dialog.unwrap();
     let sent = raw.command(dialog, answer());

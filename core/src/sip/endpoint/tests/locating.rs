@@ -20,7 +20,7 @@ fn questions(raw: &mut Raw) -> Vec<(LocateId, String)> {
     std::iter::from_fn(|| raw.endpoint.poll_event())
         .filter_map(|event| match event {
             Event::Locate { id, uri } => Some((id, uri)),
-            Event::Invited(_) | Event::Dialog { .. } => None,
+            Event::Invited(_) | Event::Dialog { .. } | Event::Registration { .. } => None,
         })
         .collect()
 }

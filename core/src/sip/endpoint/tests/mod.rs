@@ -5,7 +5,9 @@ mod raw;
 
 mod acknowledgement;
 mod admission;
+mod authenticated;
 mod call;
+mod challenged;
 mod cancel;
 mod connections;
 mod dialog_order;
@@ -19,4 +21,5 @@ mod readiness;
 mod refer;
 mod refer_as_transferee;
 mod refused;
+mod registrations;
 mod twilio;

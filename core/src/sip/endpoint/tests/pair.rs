@@ -186,7 +186,7 @@ impl Pair {
             .rev()
             .find_map(|(_, event)| match event {
                 Event::Invited(invited) => Some((**invited).clone()),
-                Event::Dialog { .. } | Event::Locate { .. } => None,
+                Event::Dialog { .. } | Event::Locate { .. } | Event::Registration { .. } => None,
             })
             .expect("Bob was invited")
     }
@@ -197,7 +197,7 @@ impl Pair {
             .filter(|(end, _)| *end == of)
             .filter_map(|(_, event)| match event {
                 Event::Dialog { event, .. } => Some(event.clone()),
-                Event::Invited(_) | Event::Locate { .. } => None,
+                Event::Invited(_) | Event::Locate { .. } | Event::Registration { .. } => None,
             })
             .collect()
     }
