@@ -67,7 +67,7 @@ const SHELLS: &[Domain] = &[
         &["sip", "media::rtp", "agent", "leg::event", "admission"],
     ),
     domain("store", &["history", "transfer"]),
-    // Counters: the media threads' are kept where the threads are.
+    // Counters: the media threads' and the connections' are kept where those are.
     domain(
         "observe",
         &[
@@ -78,6 +78,7 @@ const SHELLS: &[Domain] = &[
             "leg",
             "admission",
             "net::media_shard",
+            "net::streams",
         ],
     ),
     domain(

@@ -351,7 +351,7 @@ impl CallTask {
             connect_timeout: self.connect_timeout,
             events: self.leg_sink.clone(),
         };
-        match self.bridge.shards.open(open).await {
+        match Box::pin(self.bridge.shards.open(open)).await {
             Ok(commands) => self.leg = Some(commands),
             Err(error) => {
                 tracing::error!(%error, "no media for this call");

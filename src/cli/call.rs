@@ -336,13 +336,13 @@ fn summary(report: &CallReport) -> Vec<String> {
             ms(rtp.first_voice_ms),
         ));
         lines.push(format!(
-            "{}: sent {}, received {}, lost {}, jitter {:.1} ms, longest gap {:.0} ms",
+            "{}: sent {}, received {}, lost {}, jitter {:.1} ms, longest gap {}",
             rtp.codec.unwrap_or("no codec"),
             rtp.sent,
             rtp.received,
             rtp.lost,
             rtp.jitter_ms,
-            rtp.longest_gap_ms,
+            rtp.worst_gap,
         ));
     }
     if let Some(refer) = &report.refer {
@@ -425,7 +425,7 @@ mod tests {
             one(&args).await.unwrap_err().exit_code()
         };
         assert_eq!(code("bot").await, 2);
-        assert_eq!(code("sips:bot@127.0.0.1").await, 2);
+        assert_eq!(code("sip:bot@127.0.0.1;transport=sctp").await, 2);
         assert_eq!(code("sip:bot@127.0.0.1 --play /no/such/file.wav").await, 2);
         assert_eq!(code("sip:bot@no-such-host.invalid").await, 4);
     }

@@ -320,8 +320,8 @@ fn talk_steps(report: &CallReport) -> Vec<Step> {
         format!("first voice {ms:.0} ms after the answer")
     });
     let flow = format!(
-        "{} packets, {} lost, longest gap {:.0} ms",
-        rtp.received, rtp.lost, rtp.longest_gap_ms
+        "{} packets, {} lost, longest gap {}",
+        rtp.received, rtp.lost, rtp.worst_gap
     );
     vec![
         Step::new("answered", report.setup_ms.is_some(), answered),
@@ -332,7 +332,7 @@ fn talk_steps(report: &CallReport) -> Vec<Step> {
         ),
         Step::new(
             "no dead air",
-            rtp.received > 500 && rtp.longest_gap_ms < 200.0,
+            rtp.received > 500 && rtp.worst_gap.own_ms() < 200.0,
             flow,
         ),
     ]
@@ -484,7 +484,7 @@ mod tests {
 
     use super::*;
     use crate::softphone::Outcome;
-    use crate::softphone::report::{ReferReport, RtpReport, WebhookReport};
+    use crate::softphone::report::{Gap, ReferReport, RtpReport, WebhookReport};
 
     #[test]
     fn a_redirect_counts_only_with_its_key_and_its_flow() {
@@ -563,6 +563,13 @@ mod tests {
         }
     }
 
+    fn gap(gap_ms: f64, standstill_ms: f64) -> Gap {
+        Gap {
+            gap_ms,
+            standstill_ms,
+        }
+    }
+
     fn report() -> CallReport {
         CallReport {
             call_id: "a@b".into(),
@@ -577,7 +584,7 @@ mod tests {
             rtp: RtpReport {
                 received: 1_000,
                 first_voice_ms: Some(40.0),
-                longest_gap_ms: 21.0,
+                worst_gap: gap(407.0, 350.0),
                 ..RtpReport::default()
             },
             refer: Some(ReferReport {
@@ -647,13 +654,16 @@ mod tests {
             let handoff = run.session().handoffs.last_mut().unwrap();
             handoff.steps.retain(|step| step.state != state);
         };
-        let table: [(&str, &str, Change<'_>); 18] = [
+        let table: [(&str, &str, Change<'_>); 19] = [
             ("answered", "never", &|run| run.report.setup_ms = None),
             ("agent heard", "never", &|run| {
                 run.report.rtp.first_voice_ms = None;
             }),
             ("no dead air", "500 ms", &|run| {
-                run.report.rtp.longest_gap_ms = 500.0;
+                run.report.rtp.worst_gap = gap(500.0, 0.0);
+            }),
+            ("no dead air", "stood still 300 ms", &|run| {
+                run.report.rtp.worst_gap = gap(500.0, 300.0);
             }),
             ("Referred-By", "not seen", &|run| {
                 run.refer().referred_by = None;

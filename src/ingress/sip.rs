@@ -1,7 +1,3 @@
-#![expect(
-    clippy::disallowed_methods,
-    reason = "shell: owns the tasks of all calls"
-)]
 //! From an INVITE to a call: routed, given a port, and left to its task. It was admitted before it came here, and its
 //! place is free again when its task is gone, also when that breaks.
 

@@ -301,7 +301,7 @@ fn connection_counters(registry: &mut Registry) -> Copies<streams::Counters> {
 
 fn sip_counters(registry: &mut Registry) -> Copies<Counters> {
     type Row = (&'static str, &'static str, fn(&Counters) -> u64);
-    let rows: [Row; 15] = [
+    let rows: [Row; 16] = [
         ("received", "Messages taken in", |c| c.received),
         ("sent", "Messages put on the wire", |c| c.sent),
         ("malformed", "What could not be read as SIP", |c| {
@@ -324,6 +324,7 @@ fn sip_counters(registry: &mut Registry) -> Copies<Counters> {
             c.challenges_answered
         }),
         ("overloaded", "Requests answered 503", |c| c.overloaded),
+        ("shed", "New calls dropped unread in a flood", |c| c.shed),
         ("strays", "Messages that belong to nothing", |c| c.strays),
         ("calls_in", "Calls that reached us", |c| c.calls_in),
         ("calls_out", "Calls we placed", |c| c.calls_out),

@@ -380,6 +380,7 @@ impl Call {
 
     pub(super) fn keep(&mut self, heard: Heard) {
         self.report.rtp = heard.rtp;
+        self.report.rtp.worst_gap = self.phone.watch.judge(&heard.gaps);
         self.report.recording = heard.recording;
     }
 }

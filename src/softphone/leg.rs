@@ -25,6 +25,7 @@ use baton_core::vocab::{Entropy, PTIME, SampleRate};
 
 use super::plan::Keep;
 use super::report::{RtpReport, ms};
+use super::standstill::Gaps;
 use crate::net::media_shard::MediaLeg;
 
 /// Samples per second of everything here.
@@ -97,6 +98,8 @@ pub(super) enum LegEvent {
 #[derive(Debug, PartialEq, Default)]
 pub(super) struct Heard {
     pub(super) rtp: RtpReport,
+    /// Its longest silences, for who knows whether this machine stood still.
+    pub(super) gaps: Gaps,
     pub(super) recording: Vec<i16>,
 }
 
@@ -133,6 +136,7 @@ struct Talk {
     awaited_since: Instant,
     is_lost: bool,
     report: RtpReport,
+    gaps: Gaps,
     recorder: Recorder,
     meter: Meter,
     pcm: [i16; WIRE_FRAME * 6],
@@ -183,6 +187,7 @@ impl PhoneLeg {
                 codec: Some(agreed.codec.name()),
                 ..RtpReport::default()
             },
+            gaps: Gaps::default(),
             recorder: Recorder::default(),
             meter: Meter::default(),
             pcm: [0; WIRE_FRAME * 6],
@@ -332,6 +337,7 @@ impl Talk {
             }
             Some(last) => {
                 let gap = now.saturating_duration_since(last);
+                self.gaps.saw(last, now);
                 self.report.longest_gap_ms = self.report.longest_gap_ms.max(ms(gap));
                 if plan.keep.gaps && self.report.gaps_ms.len() < MAX_GAPS {
                     self.report.gaps_ms.push(gap.as_secs_f32() * 1e3);
@@ -429,6 +435,7 @@ impl Talk {
         self.report.digits = self.heard;
         Heard {
             rtp: self.report,
+            gaps: self.gaps,
             recording: self.recorder.samples,
         }
     }

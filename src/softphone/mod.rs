@@ -14,6 +14,7 @@
 //! | `refer` | the trunk's part of a transfer |
 //! | [`report`] | what was seen |
 //! | [`script`] | `0@3s`: timed actions |
+//! | `standstill` | whether a gap is the far end's or this machine's |
 //! | [`audio_file`] | WAV files in and out |
 
 pub mod audio_file;
@@ -26,6 +27,7 @@ mod refer;
 pub mod report;
 mod run;
 pub mod script;
+mod standstill;
 
 pub use phone::{LiveCall, Phone, PhoneConfig, PhoneError};
 pub use plan::{CallPlan, Keep, OnRefer};

@@ -23,6 +23,7 @@ use super::plan::CallPlan;
 use super::report::{CallReport, PhoneEvent};
 use super::run::run;
 use super::script::Action;
+use super::standstill::Watch;
 use crate::net::dns::Dns;
 use crate::net::listen::{ListenError, Listening, listen};
 use crate::net::media_shard::{ShardHandle, ShardStats, Shards};
@@ -143,6 +144,7 @@ pub(super) struct Inner {
     pub(super) local: SocketAddr,
     pub(super) ports: RtpPorts,
     pub(super) shards: ShardHandle<PhoneLeg>,
+    pub(super) watch: Watch,
     entropy: Mutex<Entropy>,
 }
 
@@ -198,6 +200,7 @@ impl Phone {
                 sip: signalling.handle,
                 ports: RtpPorts::new(local.ip(), None, entropy.fork()),
                 shards: shards.handle(),
+                watch: Watch::start()?,
                 entropy: Mutex::new(entropy),
             }),
         })

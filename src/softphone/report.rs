@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use super::standstill::Gap;
 use crate::net::sip_task::WireLine;
 
 /// How a call ended, seen from the phone.
@@ -105,6 +106,8 @@ pub struct RtpReport {
     pub first_voice_ms: Option<f64>,
     /// The longest time without a packet, once they came.
     pub longest_gap_ms: f64,
+    /// The longest one when the time is taken off that this machine demonstrably stood still.
+    pub worst_gap: Gap,
     /// The time between any two packets, where the plan asked for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gaps_ms: Vec<f32>,

@@ -78,8 +78,8 @@ const ANSWERS: [(&str, u16); 62] = [
 ];
 
 /// One endpoint whose calls are answered at once.
-struct Node {
-    endpoint: Endpoint,
+pub(crate) struct Node {
+    pub(crate) endpoint: Endpoint,
     flow: Flow,
     now: Instant,
     calls: u32,
@@ -88,7 +88,7 @@ struct Node {
 
 impl Node {
     /// Anybody may call it.
-    fn new(transport: Transport) -> Self {
+    pub(crate) fn new(transport: Transport) -> Self {
         Self::with(transport, Trunks::new(vec![Trunk::anyone("any")]))
     }
 
@@ -115,7 +115,7 @@ impl Node {
     }
 
     /// Delivers octets; what was sent back, in order. Calls are answered, offers in a dialog too.
-    fn deliver(&mut self, octets: &Bytes) -> Vec<Bytes> {
+    pub(crate) fn deliver(&mut self, octets: &Bytes) -> Vec<Bytes> {
         self.endpoint.handle_datagram(self.now, self.flow, octets);
         self.settle()
     }
@@ -147,7 +147,7 @@ impl Node {
     }
 
     /// Lets time pass; what was sent meanwhile.
-    fn run(&mut self, time: Duration) -> Vec<Bytes> {
+    pub(crate) fn run(&mut self, time: Duration) -> Vec<Bytes> {
         let until = self.now + time;
         let mut sent = Vec::new();
         while let Some(at) = self.endpoint.poll_timeout().filter(|at| *at <= until) {
@@ -160,7 +160,7 @@ impl Node {
     }
 
     /// Places a call with a peer that behaves; returns its Call-ID and our tag.
-    fn call(&mut self) -> (String, String) {
+    pub(crate) fn call(&mut self) -> (String, String) {
         self.calls += 1;
         let call = format!("good{}", self.calls);
         let sent = self.deliver(&say("INVITE", 1, &call, "", SDP));
@@ -175,7 +175,7 @@ impl Node {
         (call, tag)
     }
 
-    fn hang_up(&mut self, (call, tag): &(String, String)) {
+    pub(crate) fn hang_up(&mut self, (call, tag): &(String, String)) {
         let sent = self.deliver(&say("BYE", 900_000, call, tag, ""));
         assert_eq!(statuses(&sent), [200], "the call was still up");
     }
@@ -197,7 +197,7 @@ fn accept_offer() -> Command {
 }
 
 /// A request of a peer that behaves.
-fn say(method: &str, cseq: u32, call: &str, tag: &str, body: &str) -> Bytes {
+pub(crate) fn say(method: &str, cseq: u32, call: &str, tag: &str, body: &str) -> Bytes {
     let to_tag = if tag.is_empty() {
         String::new()
     } else {

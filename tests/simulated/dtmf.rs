@@ -1,4 +1,4 @@
-//! Keys the caller presses, as RFC 4733 events in the RTP.
+//! Keys the caller presses, as RFC 4733 events in the RTP, or as INFO.
 
 use baton_core::agent;
 use baton_core::history::{EndBy, EndKind};
@@ -62,4 +62,38 @@ fn masked_keys_reach_the_agent_but_not_the_history() {
     call.ends(EndKind::CallerHungUp, EndBy::Caller);
     let pressed: Vec<_> = call.history().dtmf.iter().map(|d| d.digit).collect();
     assert_eq!(pressed, [None, Some('7')]);
+}
+
+#[test]
+fn a_key_by_info_reaches_the_agent_once_however_often_it_comes() {
+    let mut call = Ladder::calls();
+    call.sends("180 Ringing").sends("200 OK (INVITE)");
+    let (ours, theirs) = (call.header("To"), call.header("From"));
+    let call_id = call.header("Call-ID");
+    call.receives("ACK").passes(secs(1));
+    let body = "Signal=5\nDuration=160\n";
+    let info = format!(
+        "INFO sip:bot@10.0.0.2 SIP/2.0\nVia: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKinfo;rport\n\
+         From: {theirs}\nTo: {ours}\nCall-ID: {call_id}\nCSeq: 2 INFO\n\
+         Content-Type: application/dtmf-relay\nContent-Length: 24\n\n{body}"
+    );
+    let trunk = call.world.far.address;
+    for _ in 0..3 {
+        call.world.inject(trunk, &info);
+        call.passes(ms(300));
+    }
+    call.agent_is_told("dtmf 5").agent_is_not_told("dtmf");
+    assert_eq!(call.count_sent("200 OK (INFO)"), 3);
+    // The same from elsewhere is nobody's key.
+    let forged = info
+        .replace("2 INFO", "3 INFO")
+        .replace("bKinfo", "bKforged");
+    call.stranger_sends("203.0.113.5:5060", &forged);
+    call.sends("403 Forbidden")
+        .passes(secs(1))
+        .agent_is_not_told("dtmf");
+    call.receives("BYE");
+    call.ends(EndKind::CallerHungUp, EndBy::Caller);
+    let pressed: String = call.history().dtmf.iter().filter_map(|d| d.digit).collect();
+    assert_eq!(pressed, "5");
 }

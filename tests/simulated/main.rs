@@ -22,4 +22,6 @@ mod notify;
 mod races;
 mod registration;
 mod reinvite;
+mod reliable;
+mod session_timer;
 mod strangers;

@@ -91,3 +91,30 @@ fn a_hold_in_the_middle_of_a_handoff_does_not_disturb_it() {
     call.agent_is_told("handoff transferred 200").sends("BYE");
     call.ends(EndKind::Transferred, EndBy::Bridge);
 }
+
+#[test]
+fn we_hold_and_resume_too() {
+    let mut call = Ladder::answered();
+    for direction in ["sendonly", "sendrecv"] {
+        call.bridge_offers(direction)
+            .sends("INVITE")
+            .with(direction);
+        call.receives("200 OK").sends("ACK");
+        call.passes(secs(1));
+    }
+    call.receives("BYE");
+    call.ends(EndKind::CallerHungUp, EndBy::Caller);
+}
+
+#[test]
+fn offers_that_cross_are_both_refused_and_both_made_again() {
+    let mut call = Ladder::answered();
+    call.bridge_offers("sendonly")
+        .trunk_sends("INVITE sendonly");
+    call.sends("INVITE").sends("491 Request Pending");
+    // We do not own the Call-ID: we come first, within 2 s; the trunk between 2.1 and 4.
+    call.sends("INVITE").passes(ms(100));
+    call.within(secs(5)).sends("200 OK (INVITE)");
+    call.agent_is_told("hold").receives("BYE");
+    call.ends(EndKind::CallerHungUp, EndBy::Caller);
+}

@@ -59,7 +59,7 @@ async fn a_flood_on_the_sip_port_ends_no_call_and_nothing_grows_without_bound() 
         received * 20.0 > talk_ms * 0.95,
         "a packet every 20 ms: {received} in {talk_ms} ms"
     );
-    assert!(report.rtp.longest_gap_ms < 250.0, "{:?}", report.rtp);
+    assert!(report.rtp.worst_gap.own_ms() < 250.0, "{:?}", report.rtp);
     assert!(
         likeness(&report.recording, &said) > 0.9,
         "{}",
@@ -121,7 +121,9 @@ impl Flood {
             sent += VOLLEY;
             pings += 1;
             let answer = self.asker.asks(&self.asker.request("OPTIONS", pings, ""));
-            assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+            // 503 while the flood's own calls fill the node.
+            let is_told = ["SIP/2.0 200", "SIP/2.0 503"].map(|line| answer.starts_with(line));
+            assert!(is_told.contains(&true), "{answer}");
         }
         sent
     }

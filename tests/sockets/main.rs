@@ -7,9 +7,16 @@
 
 mod agents;
 mod bad_input;
+mod broken_task;
 mod crash;
 mod dns;
+mod drain;
+mod flood;
 mod identity;
+mod peers;
 mod program;
 mod sipp;
+mod streams;
 mod support;
+mod tls;
+mod transports;

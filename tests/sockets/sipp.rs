@@ -40,6 +40,33 @@ fn a_caller_who_gives_up_while_it_rings() {
     assert_eq!(session["end"]["kind"], "cancelled");
 }
 
+/// The same far end by one connection for all of it, and by one connection per call.
+#[test]
+fn the_main_scenarios_go_over_tcp_too() {
+    for (scenario, end) in [
+        ("uac-answer-bye", Some("caller_hung_up")),
+        ("uac-options", None),
+        ("uac-bad-sdp-488", Some("rejected")),
+        ("uac-refer-202-notify-200", Some("transferred")),
+    ] {
+        for mode in ["t1", "tn"] {
+            let mut baton = Baton::start();
+            let far_end = Sipp::plays(scenario)
+                .with(&["-t", mode, "-max_socket", "50"])
+                .calls(&mut baton);
+            assert!(
+                far_end.messages.contains("SIP/2.0/TCP"),
+                "{scenario} {mode}"
+            );
+            assert!(!far_end.messages.contains("SIP/2.0/UDP"), "{scenario}");
+            let expected = usize::from(end.is_some());
+            for call in baton.ended_calls(expected) {
+                assert_eq!(Some(text(&call["end"]["kind"])), end, "{scenario} {mode}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_lost_ack_brings_the_200_again() {
     let mut baton = Baton::start();

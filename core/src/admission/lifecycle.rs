@@ -85,7 +85,9 @@ impl Lifecycle {
                 until: now + ending,
             },
             Self::Ending { until } if until <= now => Self::Stopped,
-            state => state,
+            state @ (Self::Ready | Self::Draining { .. } | Self::Ending { .. } | Self::Stopped) => {
+                state
+            }
         };
     }
 

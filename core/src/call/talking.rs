@@ -11,6 +11,7 @@ use crate::agent::prompts::Prompt;
 use crate::agent::{Event as AgentEvent, HandoffRequest, Role};
 use crate::handoff::{self, RequestError, check_header};
 use crate::history::{EndBy, Kind};
+use crate::sip::digit_info::{self, Digit};
 use crate::sip::endpoint::Command;
 use crate::{agent, leg};
 
@@ -329,8 +330,12 @@ impl Call {
     /// INFO with a digit, as some gateways send it instead of RFC 4733. The leg has not seen it, so the agent is told
     /// from here.
     pub(super) fn info(&mut self, now: Instant, content_type: &str, body: &[u8]) {
-        let Some((digit, duration)) = dtmf_relay(content_type, body) else {
-            return;
+        let Ok(Some(Digit {
+            key: digit,
+            duration,
+        })) = digit_info::read(content_type, body)
+        else {
+            return; // the endpoint has answered for it
         };
         let at = self.media_time(now);
         self.tell_agent(agent::Command::Dtmf {
@@ -442,54 +447,4 @@ fn from_agent(request: HandoffRequest) -> handoff::Request {
 
 const fn is_digit(c: char) -> bool {
     matches!(c, '0'..='9' | '*' | '#' | 'A'..='D')
-}
-
-/// `application/dtmf-relay`: `Signal=5`, `Duration=160`, one a line.
-fn dtmf_relay(content_type: &str, body: &[u8]) -> Option<(char, Duration)> {
-    if content_type != "application/dtmf-relay" {
-        return None;
-    }
-    let text = std::str::from_utf8(body).ok()?;
-    let value = |wanted: &str| {
-        let mut pairs = text.lines().filter_map(|line| line.split_once('='));
-        let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted))?;
-        Some(value.trim())
-    };
-    let mut signal = value("Signal")?.chars();
-    let digit = signal
-        .next()
-        .map(|c| c.to_ascii_uppercase())
-        .filter(|c| is_digit(*c))?;
-    if signal.next().is_some() {
-        return None;
-    }
-    let duration = value("Duration")
-        .and_then(|ms| ms.parse().ok())
-        .unwrap_or(160);
-    Some((digit, Duration::from_millis(duration).min(DIGIT_RANGE.1)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_by_info_are_read_and_everything_else_is_not_one() {
-        let relay = |body: &[u8]| dtmf_relay("application/dtmf-relay", body);
-        let ms = Duration::from_millis;
-        assert_eq!(relay(b"Signal=5\r\nDuration=200\r\n"), Some(('5', ms(200))));
-        assert_eq!(relay(b"signal= *"), Some(('*', ms(160))));
-        assert_eq!(relay(b"Signal=#\nDuration=99999999"), Some(('#', ms(8000))));
-        for body in [
-            &b""[..],
-            b"Signal=",
-            b"Signal=12",
-            b"Signal=x",
-            b"\xff\xfe",
-            b"Duration=1",
-        ] {
-            assert_eq!(relay(body), None, "{body:?}");
-        }
-        assert_eq!(dtmf_relay("application/dtmf", b"Signal=5"), None);
-    }
 }

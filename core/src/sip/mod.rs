@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod dialog;
+pub mod digit_info;
 pub mod endpoint;
 pub mod locate;
 pub mod message;

@@ -539,7 +539,7 @@ mod tests {
 
     #[test]
     fn a_binding_of_no_time_is_none_and_an_endless_one_is_not_believed() {
-        let mut desk = Desk::bound(0);
+        let desk = Desk::bound(0);
         assert_eq!(desk.machine.standing(), Standing::Failed(503));
         let mut desk = Desk::bound(u32::MAX);
         let week = Duration::from_secs(LONGEST.into());

@@ -149,6 +149,19 @@ impl Trunks {
         }
         found
     }
+
+    /// Whether this source belongs to the networks of that trunk. A trunk that takes calls from anywhere has none.
+    pub fn holds(&self, name: &str, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        if self.0.is_empty() {
+            return name == DEFAULT && is_near(source);
+        }
+        self.0
+            .iter()
+            .filter(|trunk| trunk.name == name)
+            .flat_map(|trunk| &trunk.networks)
+            .any(|n| n.prefix_len() > 0 && n.contains(&source))
+    }
 }
 
 /// Whether a certificate's name is the one that is meant (RFC 5922 §7.2, RFC 9525 §6.3): a `*.` stands for one label.
@@ -326,5 +339,18 @@ mod tests {
         assert_eq!(through.len(), 1);
         assert!(through[0].registered && through[0].proof.is_none());
         assert!(trunks.candidates(&caller, |_| false).is_empty());
+    }
+
+    #[test]
+    fn a_trunk_holds_what_its_networks_hold_and_no_other_trunks() {
+        let trunks = Trunks::new(vec![listed("a", &["54.0.0.0/8"]), listed("b", &["10.0.0.0/8"])]);
+        assert!(trunks.holds("a", ip("::ffff:54.1.2.3")));
+        assert!(!trunks.holds("a", ip("10.1.2.3")));
+        assert!(!trunks.holds("gone", ip("10.1.2.3")));
+        assert!(Trunks::default().holds(DEFAULT, ip("10.1.2.3")));
+        assert!(!Trunks::default().holds(DEFAULT, ip("8.8.8.8")));
+        assert!(!Trunks::default().holds("a", ip("10.1.2.3")));
+        let any = Trunks::new(vec![Trunk::anyone("any")]);
+        assert!(!any.holds("any", ip("8.8.8.8")), "anywhere is no network");
     }
 }

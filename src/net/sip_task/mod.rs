@@ -20,6 +20,7 @@ mod locate;
 mod ourselves;
 mod routes;
 mod tap;
+mod triage;
 
 use std::future::poll_fn;
 use std::io;
@@ -49,6 +50,7 @@ use locate::{Located, Locator};
 use ourselves::Ourselves;
 use routes::{Orphan, Routes};
 pub use tap::{Direction, WireLine};
+use triage::Triage;
 
 /// Events of one dialog that its call has not taken yet.
 pub const DIALOG_QUEUE: usize = 64;
@@ -64,6 +66,8 @@ const DATAGRAM: usize = 65_536;
 const TURN: usize = 64;
 /// Between two looks whether all requests have been answered.
 const SETTLE: Duration = Duration::from_millis(10);
+/// Of these, new calls, while there is more to read.
+const NEW_CALLS: usize = 8;
 /// When no timer runs.
 const IDLE: Duration = Duration::from_hours(1);
 
@@ -365,6 +369,7 @@ pub fn start(
         routes: Routes::default(),
         tap,
         ourselves: Ourselves::default(),
+        triage: Triage::default(),
         locator,
         locating: JoinSet::new(),
     };
@@ -390,6 +395,7 @@ struct Task {
     routes: Routes,
     tap: broadcast::Sender<WireLine>,
     ourselves: Ourselves,
+    triage: Triage,
     locator: Locator,
     /// Lookups that dialogs and registrations wait for; the core asks for no more than it has of them.
     locating: JoinSet<(LocateId, Result<Located, LocateError>)>,
@@ -434,14 +440,32 @@ impl Task {
                         local: self.ourselves.towards(*local, remote),
                         remote,
                     };
-                    let datagram = Bytes::copy_from_slice(&scratch[..len]);
-                    tap::tell(&self.tap, now, Direction::Received, flow, &datagram);
-                    self.endpoint.handle_datagram(now, flow, &datagram);
+                    if let Some(datagram) = self.triage.sort(flow, &scratch[..len]) {
+                        self.take_message(now, flow, &datagram);
+                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.take_waiting(now, usize::MAX);
+                }
                 // An ICMP error about something we sent; retransmission finds out by itself.
                 Err(error) => tracing::debug!(%error, "signalling socket"),
             }
+        }
+        // There is more to read, and what it is about may be more urgent.
+        self.take_waiting(now, NEW_CALLS);
+    }
+
+    fn take_message(&mut self, now: Instant, flow: Flow, message: &Bytes) {
+        tap::tell(&self.tap, now, Direction::Received, flow, message);
+        self.endpoint.handle_datagram(now, flow, message);
+    }
+
+    fn take_waiting(&mut self, now: Instant, most: usize) {
+        for _ in 0..most {
+            let Some((flow, datagram)) = self.triage.next() else {
+                return;
+            };
+            self.take_message(now, flow, &datagram);
         }
     }
 
@@ -461,8 +485,7 @@ impl Task {
         match event {
             streams::Event::Open(flow, identity) => self.endpoint.handle_connected(&flow, identity),
             streams::Event::Message(flow, message) => {
-                tap::tell(&self.tap, now, Direction::Received, flow, &message);
-                self.endpoint.handle_datagram(now, flow, &message);
+                self.take_message(now, flow, &message);
             }
             streams::Event::Broken(flow, error) => {
                 tracing::debug!(%error, "a stream cannot go on");
@@ -517,7 +540,9 @@ impl Task {
                 let _ = reply.send(self.endpoint.registrations());
             }
             Request::Counters(reply) => {
-                let _ = reply.send(self.endpoint.counters());
+                let mut counters = self.endpoint.counters();
+                counters.shed = self.triage.dropped();
+                let _ = reply.send(counters);
             }
             Request::Unanswered(reply) => {
                 let _ = reply.send(self.endpoint.unanswered());

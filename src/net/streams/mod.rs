@@ -40,7 +40,7 @@ use baton_core::sip::message::framing::FramingError;
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 use self::census::{Census, ConnectionId, Worth};
 use self::connection::{End, News, Opener, Said, Teller};
@@ -153,6 +153,8 @@ pub(super) struct Streams {
     news: mpsc::Sender<News>,
     news_queue: mpsc::Receiver<News>,
     accepted_queue: mpsc::Receiver<Accepted>,
+    /// Accepting ends with this.
+    _listening: JoinSet<()>,
     /// Kept, so that a node that accepts nothing waits for ever instead of spinning.
     _accepted: mpsc::Sender<Accepted>,
     counters: Counters,
@@ -166,10 +168,11 @@ impl Streams {
     ) -> io::Result<Self> {
         let (news, news_queue) = mpsc::channel(NEWS);
         let (accepted, accepted_queue) = mpsc::channel(ACCEPTED);
+        let mut listening = JoinSet::new();
         for (transport, listener) in listeners {
             listener.set_nonblocking(true)?;
             let listener = TcpListener::from_std(listener)?;
-            tokio::spawn(listener::accept(transport, listener, accepted.clone()));
+            listening.spawn(listener::accept(transport, listener, accepted.clone()));
         }
         let Limits {
             connections,
@@ -190,6 +193,7 @@ impl Streams {
             news,
             news_queue,
             accepted_queue,
+            _listening: listening,
             _accepted: accepted,
             counters: Counters::default(),
         })
@@ -290,7 +294,7 @@ impl Streams {
         if self.sweep.is_none_or(|at| at > now) {
             return;
         }
-        self.sweep = (self.census.len() > 0).then(|| now + SWEEP);
+        self.sweep = (self.census.len() > 0).then(|| now + self.rhythm());
         let Some(then) = now.checked_sub(self.limits.idle) else {
             return; // the machine's clock is younger than that
         };
@@ -314,6 +318,11 @@ impl Streams {
             open: self.connections.len() as u64,
             ..self.counters
         }
+    }
+
+    /// How often idle connections are looked for.
+    fn rhythm(&self) -> Duration {
+        SWEEP.min(self.limits.idle / 2)
     }
 
     /// The connection of this flow, or one of ours to the same peer.
@@ -455,7 +464,7 @@ impl Streams {
         };
         self.connections.insert(id, connection);
         self.by_flow.insert(flow, id);
-        self.sweep.get_or_insert(now + SWEEP);
+        self.sweep.get_or_insert(now + self.rhythm());
         id
     }
 

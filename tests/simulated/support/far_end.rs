@@ -38,6 +38,8 @@ pub(crate) struct Caller {
     pub(crate) media: sdp::Session,
     /// A REFER waits for its answer.
     pub(crate) is_referred: bool,
+    /// Its INVITE was empty: the bridge makes the offer.
+    makes_no_offer: bool,
     /// It has said BYE.
     hung_up: bool,
 }
@@ -116,6 +118,7 @@ impl FarEnd {
             headers: placing.headers.clone(),
             body: placing.offer.clone().unwrap_or(ours),
         };
+        let makes_no_offer = invite.body.is_empty();
         let dialog = self.endpoint.invite(now, invite).expect("a call is placed");
         let phone = Phone::new(rtp, self.entropy.next_u32());
         self.callers.insert(
@@ -124,6 +127,7 @@ impl FarEnd {
                 phone,
                 media,
                 is_referred: false,
+                makes_no_offer,
                 hung_up: false,
             },
         );
@@ -199,6 +203,12 @@ impl FarEnd {
             return;
         };
         if let DialogEvent::Answered { body, .. } = event {
+            if caller.makes_no_offer {
+                let body = caller.answer_to(body);
+                let command = Command::AnswerOffer { body };
+                let _ = self.endpoint.command(now, dialog, command);
+                return;
+            }
             caller.connect(body);
         }
         if let DialogEvent::ReinviteEnded { status: 200, body } = event {

@@ -16,7 +16,7 @@ use baton_core::agent::{self, HandoffRequest};
 use baton_core::call::Operator;
 use baton_core::history::{BackendError, EndBy, EndKind, FailureKind, HandoffState, Session};
 use baton_core::sdp::Direction;
-use baton_core::sip::endpoint::DialogId;
+use baton_core::sip::endpoint::{Command, DialogId};
 use baton_core::vocab::PTIME;
 
 use super::agent::Line;
@@ -278,6 +278,23 @@ impl Ladder {
         self.world.inject(from, text);
         self.world.passes(ms(100));
         std::mem::take(&mut self.world.strangers_heard)
+    }
+
+    /// The bridge makes another offer, as its softphone and the bridging of two legs do.
+    #[track_caller]
+    pub(crate) fn bridge_offers(&mut self, direction: &str) -> &mut Self {
+        let now = self.world.now();
+        let endpoint = &mut self.world.bridge.endpoint;
+        let body = format!(
+            "v=0\r\no=- 7 8 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\n\
+             m=audio 10000 RTP/AVP 0\r\na={direction}\r\n"
+        );
+        let command = Command::Reinvite { body: body.into() };
+        // The only dialog of this bridge.
+        let offered = endpoint.command(now, DialogId(1), command);
+        offered.expect("an offer can be made");
+        self.world.settle();
+        self
     }
 
     // The wire.
@@ -683,7 +700,9 @@ fn next_of(world: &World, from: SocketAddr, told: usize, pattern: &str) -> Optio
 /// What every endpoint says by itself.
 fn goes_without_saying(message: &Message) -> bool {
     ["100 Trying", "ACK"].iter().any(|one| message.is(one))
-        || ["NOTIFY", "BYE", "CANCEL", "INFO", "OPTIONS"]
-            .iter()
-            .any(|method| message.is(&format!("200 OK ({method})")))
+        || [
+            "NOTIFY", "BYE", "CANCEL", "INFO", "OPTIONS", "UPDATE", "PRACK",
+        ]
+        .iter()
+        .any(|method| message.is(&format!("200 OK ({method})")))
 }

@@ -24,10 +24,13 @@ pub(crate) struct Setup {
     agents: String,
     sip: String,
     on_ipv6: bool,
+    /// Listens on TLS too.
+    tls: bool,
     media: String,
     store: String,
     pub(crate) more: String,
     drain: &'static str,
+    target: String,
     survives_full_disk: bool,
 }
 
@@ -40,10 +43,12 @@ impl Setup {
             ports: Ports::take(),
             agents: "[[agent]]\nname = \"bot\"\nkind = \"scripted\"\n".into(),
             sip: String::new(),
+            tls: false,
             media: String::new(),
             store: format!("embedded:{}/store", dir.path().display()),
             more: String::new(),
             drain: "1s",
+            target: "target = \"sip:humans@127.0.0.1\"".into(),
             survives_full_disk: false,
             dir,
         }
@@ -67,15 +72,41 @@ impl Setup {
         self
     }
 
+    /// Listens on TLS too, with this certificate.
+    pub(crate) fn tls(mut self, certificate: &Path, key: &Path) -> Self {
+        self.tls = true;
+        self.sip = format!(
+            "tls = {{ certificate = \"{}\", key = \"{}\" }}",
+            certificate.display(),
+            key.display()
+        );
+        self
+    }
+
     /// `[media] rtp_ports`, within this test's own ports.
     pub(crate) fn rtp_ports(mut self, first: u16, last: u16) -> Self {
         self.media = format!("rtp_ports = \"{first}-{last}\"");
         self
     }
 
+    /// Further lines of `[media]`, on this test's own ports.
+    pub(crate) fn media(self, lines: &str) -> Self {
+        let rtp = self.ports.rtp();
+        let mut setup = self.rtp_ports(*rtp.start(), *rtp.end());
+        setup.media.push('\n');
+        setup.media.push_str(lines);
+        setup
+    }
+
     /// `[store] url`.
     pub(crate) fn store(mut self, url: &str) -> Self {
         url.clone_into(&mut self.store);
+        self
+    }
+
+    /// `[[handoff]] target`.
+    pub(crate) fn human(mut self, uri: &str) -> Self {
+        self.target = format!("target = \"{uri}\"");
         self
     }
 
@@ -88,6 +119,12 @@ impl Setup {
     /// `[sip] drain_timeout`.
     pub(crate) fn drain(mut self, timeout: &'static str) -> Self {
         self.drain = timeout;
+        self
+    }
+
+    /// Nobody to hand a caller over to.
+    pub(crate) fn no_handoff(mut self) -> Self {
+        self.target.clear();
         self
     }
 
@@ -162,7 +199,7 @@ impl Setup {
         format!(
             r#"
 [sip]
-listen = ["udp:127.0.0.1:{sip_port}"]
+listen = ["udp:127.0.0.1:{sip_port}", "tcp:127.0.0.1:{sip_port}"{secure}]
 public_address = "127.0.0.1"
 drain_timeout = "{drain}"
 {sip}
@@ -181,11 +218,16 @@ url = "{store}"
 
 [[handoff]]
 name = "humans"
-target = "sip:humans@127.0.0.1"
+{target}
 
 {more}
 "#,
             sip_port = self.ports.sip(),
+            secure = if self.tls {
+                format!(", \"tls:127.0.0.1:{}\"", self.ports.sips())
+            } else {
+                String::new()
+            },
             http_port = self.ports.http(),
             drain = self.drain,
             sip = self.sip,
@@ -197,6 +239,7 @@ target = "sip:humans@127.0.0.1"
             data = self.dir().display(),
             store = self.store,
             agents = self.agents,
+            target = self.target,
             more = self.more,
         )
     }
@@ -232,7 +275,8 @@ pub(crate) struct Baton {
     pub(crate) setup: Setup,
 }
 
-type Log = Arc<Mutex<Vec<String>>>;
+/// Lines that a process has said.
+pub(crate) type Log = Arc<Mutex<Vec<String>>>;
 
 impl Baton {
     /// Starts it with the scripted agent and a human at `sip:humans@127.0.0.1`.
@@ -364,6 +408,22 @@ impl Baton {
             .unwrap_or_else(|error| panic!("GET {path}: {error}: {}", answer.body))
     }
 
+    /// `POST /v1/calls/{id}/VERB` for the only live call.
+    pub(crate) fn steers(&mut self, verb: &str) {
+        let live = |baton: &Self| baton.calls().into_iter().find(|call| call["end"].is_null());
+        self.wait_until("a call is live", |baton| live(baton).is_some());
+        let call = live(self).expect("it was");
+        let path = format!("/v1/calls/{}/{verb}", text(&call["id"]));
+        let answer = http::post(self.ports().http(), &path, "{}")
+            .unwrap_or_else(|error| panic!("POST {path}: {error}"));
+        assert!(
+            matches!(answer.status, 200..=299),
+            "POST {path}: {} {}",
+            answer.status,
+            answer.body
+        );
+    }
+
     /// Live and recent calls, as the bridge sees them.
     pub(crate) fn calls(&self) -> Vec<Value> {
         let answer = self.json("/v1/calls");
@@ -436,10 +496,11 @@ fn spawn(setup: &Setup) -> (Child, Receiver<()>, Log) {
 }
 
 /// Lines of `from` into the log, with a knock for each.
-fn follow(from: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>, knock: SyncSender<()>) {
+pub(crate) fn follow(from: impl Read + Send + 'static, log: &Log, knock: SyncSender<()>) {
     let log = Arc::clone(log);
     std::thread::spawn(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
+        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
             log.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(line);

@@ -38,7 +38,7 @@ impl Ports {
         );
     }
 
-    /// Baton's SIP port (UDP).
+    /// Baton's SIP port (UDP and TCP).
     pub(crate) fn sip(&self) -> u16 {
         self.first + 1
     }
@@ -58,6 +58,11 @@ impl Ports {
         self.first + 4
     }
 
+    /// Baton's SIP port for TLS.
+    pub(crate) fn sips(&self) -> u16 {
+        self.first + 5
+    }
+
     /// Baton's RTP ports.
     pub(crate) fn rtp(&self) -> RangeInclusive<u16> {
         self.first + 10..=self.first + 49
@@ -67,11 +72,49 @@ impl Ports {
     pub(crate) fn sipp_media(&self) -> u16 {
         self.first + 50
     }
+
+    /// Ports of one of three other peers; the first two have RTP ports as well.
+    pub(crate) fn peer(&self, nth: u16) -> PeerPorts {
+        PeerPorts {
+            signalling: self.first + 74 + 3 * nth,
+            media: self.first + 84 + 8 * nth,
+        }
+    }
+}
+
+/// Ports of one peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerPorts {
+    signalling: u16,
+    media: u16,
+}
+
+impl PeerPorts {
+    /// SIP over UDP and TCP.
+    pub(crate) fn sip(self) -> u16 {
+        self.signalling
+    }
+
+    /// SIP over TLS.
+    pub(crate) fn tls(self) -> u16 {
+        self.signalling + 1
+    }
+
+    /// Where it takes commands (TCP).
+    pub(crate) fn control(self) -> u16 {
+        self.signalling + 2
+    }
+
+    /// RTP and RTCP of two calls and more.
+    pub(crate) fn rtp(self) -> RangeInclusive<u16> {
+        self.media..=self.media + 7
+    }
 }
 
 fn all_free(first: u16) -> bool {
     let held: Result<Vec<_>, _> = (first..first + BLOCK)
         .map(|port| UdpSocket::bind(("127.0.0.1", port)))
         .collect();
-    held.is_ok() && TcpListener::bind(("127.0.0.1", first + 2)).is_ok()
+    let streams = [1, 2, 3, 5].map(|offset| TcpListener::bind(("127.0.0.1", first + offset)));
+    held.is_ok() && streams.iter().all(Result::is_ok)
 }

@@ -312,7 +312,10 @@ fn show_sip(command: &Command) -> String {
             "BYE".into()
         }
         Command::Refer { .. } => panic!("a REFER without receipt"),
-        other @ (Command::Reinvite { .. } | Command::Notify { .. } | Command::Cancel) => {
+        other @ (Command::Reinvite { .. }
+        | Command::AnswerOffer { .. }
+        | Command::Notify { .. }
+        | Command::Cancel) => {
             format!("{other:?}")
         }
     }

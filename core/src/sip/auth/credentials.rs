@@ -213,9 +213,10 @@ mod tests {
             Err(DigestError::Value("qop"))
         );
         assert_eq!(
-            Credentials::parse("Basic dXNlcjpwYXNz"),
+            Credentials::parse("Basic realm=\"r\""),
             Err(DigestError::NotDigest)
         );
+        assert!(Credentials::parse("Basic dXNlcjpwYXNz").is_err());
         assert!(Credentials::parse(&format!("{whole}, {whole}")).is_err());
     }
 }

@@ -8,16 +8,19 @@ mod acquaintance;
 pub mod invite_uac;
 pub mod invite_uas;
 pub mod refer;
+pub mod reliable;
 mod route;
+pub mod session_timer;
 pub mod sipfrag;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 pub use acquaintance::Acquaintance;
 
 use crate::sip::endpoint::{Flow, LocateId, Ways};
 use crate::sip::locate::Destination;
-use crate::sip::message::{Headers, Method, Name, NameAddr, ParseError, Request, Response};
+use crate::sip::message::{Headers, Method, Name, NameAddr, ParseError, Request, Response, Uri};
 use crate::sip::transaction::TransactionId;
 
 /// One dialog, or the early state of what may become one.
@@ -191,6 +194,20 @@ impl Dialog {
                 .is_ok_and(|from| from.tag().unwrap_or_default() == self.remote_tag)
     }
 
+    /// Whether requests in this dialog may come from this host: where the dialog was made from, a proxy of its route set,
+    /// or the peer's own address. Host names are nobody's: they are not looked up.
+    pub fn knows_host(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        let is_at = |uri: &str| {
+            let uri = NameAddr::parse(uri).map_or(uri, |address| address.uri);
+            let ip = Uri::parse(uri).ok().and_then(|uri| uri.host_ip());
+            ip.is_some_and(|ip| ip.to_canonical() == source)
+        };
+        self.flow.remote.ip().to_canonical() == source
+            || is_at(&self.remote_target)
+            || self.route_set.iter().any(|route| is_at(route))
+    }
+
     /// Takes note of the way a request of the peer came: after a lost connection or a new NAT binding, ours take the new
     /// one. Another host does not take the dialog over by knowing its tags.
     pub fn follow(&mut self, flow: &Flow) {
@@ -225,6 +242,11 @@ impl Dialog {
     /// The next number for a request of ours.
     pub fn next_cseq(&mut self) -> u32 {
         self.local_cseq = self.local_cseq.wrapping_add(1) & (u32::MAX >> 1);
+        self.local_cseq
+    }
+
+    /// The number used last.
+    pub fn local_cseq(&self) -> u32 {
         self.local_cseq
     }
 
@@ -398,4 +420,6 @@ pub struct Unanswered {
     pub request: Request,
     /// Where it came from, for the answer's Via.
     pub source: SocketAddr,
+    /// When its sender is about to give it up (timer F): it must have an answer by then.
+    pub until: Instant,
 }

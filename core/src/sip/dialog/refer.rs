@@ -8,6 +8,8 @@
 //!     │◄─────── NOTIFY 200, end ─│   may come after either side's BYE
 //! ```
 
+use std::time::Instant;
+
 use super::{Unanswered, sipfrag};
 
 /// REFERs remembered per dialog; the oldest is forgotten first.
@@ -157,6 +159,14 @@ impl Transferee {
     /// A REFER is open or its NOTIFYs may still be sent, so the dialog must outlive its call.
     pub fn is_open(&self) -> bool {
         !matches!(self, Self::Idle)
+    }
+
+    /// When a REFER that nobody has answered must be.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Asked { refer, .. } => Some(refer.until),
+            Self::Idle | Self::Subscribed { .. } => None,
+        }
     }
 
     /// Value of Event, which always names its REFER: mandatory from the second on, harmless before (§2.4.6).

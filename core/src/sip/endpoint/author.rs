@@ -15,13 +15,15 @@ use crate::sip::message::{
 use crate::vocab::Entropy;
 
 /// Methods we answer.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, NOTIFY, REFER, UPDATE";
+pub(super) const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, NOTIFY, REFER, UPDATE, PRACK";
 /// The body an INVITE or UPDATE may carry.
 pub(super) const SDP: &str = "application/sdp";
 /// The event package we know.
 pub(super) const EVENTS: &str = "refer";
-/// Extensions a peer may require of us: none yet.
-pub(super) const EXTENSIONS: [&str; 0] = [];
+/// Extensions a peer may require of us: session timers (RFC 4028), reliable provisionals (RFC 3262), and a REFER that
+/// would rather have no subscription (RFC 4488), which its recipient may open all the same.
+pub(super) const EXTENSIONS: [&str; 3] = ["timer", "100rel", "norefersub"];
 
 /// Who we are, and the source of our tags and branches.
 #[derive(Debug)]
@@ -96,6 +98,11 @@ impl Author {
     /// Retry-After of a 500 for a request that came too early: 0 to 10 s (§14.2).
     pub(super) fn retry_soon(&mut self) -> String {
         self.entropy.below(11).to_string()
+    }
+
+    /// First RSeq of an INVITE (RFC 3262 §3): 1 to 2^31 - 1.
+    pub(super) fn rseq(&mut self) -> u32 {
+        self.entropy.next_u32() >> 1 | 1
     }
 
     /// How long to wait after a 491 (§14.1): 2.1 to 4 s for the owner of the Call-ID, else up to 2 s, in steps of 10 ms.
@@ -217,7 +224,10 @@ impl Author {
         };
         let draft = self.draft_by(path, dialog, &Method::Invite, cseq);
         let mut draft = self.sign(draft, dialog);
-        draft.builder = draft.builder.header(Name::Allow, ALLOW);
+        draft.builder = draft
+            .builder
+            .header(Name::Allow, ALLOW)
+            .header(Name::Supported, EXTENSIONS.join(", "));
         draft
     }
 

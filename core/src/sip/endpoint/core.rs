@@ -18,7 +18,7 @@ use super::ways::Ways;
 use crate::sip::dialog::Dialog;
 use crate::sip::locate::Penalties;
 use crate::sip::message::{
-    BuildError, Method, Name, Request, RequestBuilder, ResponseBuilder, Uri,
+    BuildError, Method, Name, Request, RequestBuilder, ResponseBuilder, Uri, body,
 };
 use crate::sip::transaction::{ServerKey, TransactionId};
 
@@ -47,6 +47,11 @@ impl Incoming {
     /// Where it came from.
     pub(super) fn source(&self) -> SocketAddr {
         self.flow.remote
+    }
+
+    /// The session description in it; empty when there is none.
+    pub(super) fn description(&self) -> Bytes {
+        body::session_description(self.request.headers(), self.request.body()).unwrap_or_default()
     }
 
     pub(super) fn cseq(&self) -> u32 {
@@ -379,12 +384,28 @@ impl Core {
         dialog: &Dialog,
         cseq: u32,
     ) {
+        self.acknowledge_with(now, client, dialog, cseq, Bytes::new());
+    }
+
+    /// The same, with the answer to an offer in the 2xx.
+    pub(super) fn acknowledge_with(
+        &mut self,
+        now: Instant,
+        client: TransactionId,
+        dialog: &Dialog,
+        cseq: u32,
+        answer: Bytes,
+    ) {
         let (connections, penalties) = (&self.layer.connections, &self.penalties);
         let draft = self.author.ack(dialog, cseq, |ways| {
             choose(now, ways, connections, penalties)
         });
+        let mut builder = if answer.is_empty() {
+            draft.builder
+        } else {
+            draft.builder.body(body::SDP, answer)
+        };
         // The ACK of a challenged INVITE bears what that bore, for nobody can ask for it (§22.1).
-        let mut builder = draft.builder;
         if let Some(invite) = self.layer.client_request(client) {
             for name in [Name::Authorization, Name::ProxyAuthorization] {
                 let values = invite.headers().all(name);

@@ -24,6 +24,8 @@ pub struct Counters {
     pub challenges_answered: u64,
     /// Of those refused: 503, because of readiness or limits.
     pub overloaded: u64,
+    /// New calls that were dropped unread, because more came in than could be served: counted by whoever owns the socket.
+    pub shed: u64,
     /// ACKs, CANCELs and responses that belong to nothing.
     pub strays: u64,
     /// Calls offered to us that reached their call.

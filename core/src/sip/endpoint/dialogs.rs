@@ -37,6 +37,10 @@ impl Dialogs {
         self.sessions.get_mut(&id)
     }
 
+    pub(super) fn get(&self, id: DialogId) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
     pub(super) fn by_tag(&self, tag: &str) -> Option<DialogId> {
         self.by_tag.get(tag).copied()
     }

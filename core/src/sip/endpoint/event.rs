@@ -146,23 +146,25 @@ pub enum DialogEvent {
         reason: Option<String>,
     },
     /// UAS: our 2xx was acknowledged. A late offer's answer is in the body. Told once for the INVITE; for a re-INVITE only
-    /// when its ACK brings an answer.
+    /// when its ACK brings an answer; and for a PRACK that answers an offer in a provisional of ours.
     Acknowledged {
         /// The ACK's body; empty as a rule.
         body: Bytes,
     },
     /// UAS: 64·T1 without ACK; BYE has been sent (RFC 3261 §13.3.1.4). The dialog is gone.
     NeverAcknowledged,
-    /// UAC: 1xx other than 100.
+    /// UAC: 1xx other than 100. One that must be acknowledged has been, and its repeats are not told; when our INVITE made
+    /// no offer and the body is theirs, [`Command::AnswerOffer`] answers it within 8 s, or the call is given up.
     Progress {
         /// 101-199.
         status: u16,
         /// Early media's SDP; empty as a rule.
         body: Bytes,
     },
-    /// UAC: 2xx to our INVITE; ACK has been sent.
+    /// UAC: 2xx to our INVITE; ACK has been sent. Only when our INVITE made no offer and the 2xx does, the ACK waits for
+    /// [`Command::AnswerOffer`]; without it the call is hung up after 8 s, and [`DialogEvent::Lost`].
     Answered {
-        /// The SDP answer.
+        /// The SDP answer, from the 2xx or from the reliable provisional before it; or their offer.
         body: Bytes,
         /// The answer's header fields.
         headers: Vec<(String, String)>,
@@ -176,7 +178,9 @@ pub enum DialogEvent {
         /// Header fields (Contact of a 3xx, Retry-After, Warning).
         headers: Vec<(String, String)>,
     },
-    /// A re-INVITE or UPDATE with an offer (or a re-INVITE that wants one): answer with [`Command::AnswerReinvite`].
+    /// A re-INVITE, UPDATE or PRACK with an offer (or a re-INVITE that wants one): answer with
+    /// [`Command::AnswerReinvite`] within 28 s. An offer that says what is in force already is answered with what is in
+    /// force, and not told.
     Reinvited {
         /// The offer; empty when the peer wants ours.
         offer: Bytes,
@@ -207,7 +211,7 @@ pub enum DialogEvent {
         /// What the subscription is after it.
         state: NotifyState,
     },
-    /// The peer asks us to refer: answer with [`Command::AnswerRefer`].
+    /// The peer asks us to refer: answer with [`Command::AnswerRefer`] within 28 s.
     Referred {
         /// Refer-To as written.
         refer_to: String,
@@ -221,7 +225,7 @@ pub enum DialogEvent {
         /// Final status.
         status: u16,
     },
-    /// INFO; 200 has been sent.
+    /// INFO with a key ([`crate::sip::digit_info`]); 200 has been sent.
     Info {
         /// Content-Type, lower case, without parameters.
         content_type: String,
@@ -233,7 +237,8 @@ pub enum DialogEvent {
         /// Final status, 408 for silence.
         status: u16,
     },
-    /// The dialog died under a request (481, 408, or its address cannot be reached). It is gone.
+    /// The dialog died: under a request (481, 408, its address cannot be reached), or because the session was not refreshed,
+    /// a provisional not acknowledged, an offer not answered. It is gone.
     Lost {
         /// What happened, for people.
         why: String,
@@ -281,6 +286,11 @@ pub enum Command {
         body: Bytes,
         /// Extra header fields.
         headers: Vec<(String, String)>,
+    },
+    /// UAC: our answer to an offer of theirs, which came because our INVITE made none: in the ACK, or in the PRACK.
+    AnswerOffer {
+        /// SDP.
+        body: Bytes,
     },
     /// A re-INVITE with this offer.
     Reinvite {

@@ -18,18 +18,26 @@
 
 use std::time::Instant;
 
-use super::Endpoint;
 use super::event::Flow;
 use super::layer::{Origin, Purpose, Silence};
 use super::session::cancel_abandoned;
+use super::{Endpoint, Loss};
 use crate::sip::locate::retry_after;
 use crate::sip::message::{Name, Response};
 use crate::sip::transaction::TransactionId;
 
 impl Endpoint {
     /// No request of ours waits for an answer by this way any longer.
-    pub(super) fn leave(&mut self, now: Instant, flow: &Flow) {
+    pub(super) fn leave(&mut self, now: Instant, flow: &Flow, loss: Loss) {
         for client in self.core.layer.waiting_on(flow) {
+            // A connection that was closed is no fault of its peer's.
+            let gone = loss == Loss::Connection;
+            if gone
+                && (self.core.go_next_way(now, client, |_| true)
+                    || self.core.layer.reconnect(client))
+            {
+                continue;
+            }
             self.handle_failure(now, client, Silence::Unreachable);
         }
     }

@@ -82,7 +82,7 @@ impl Endpoint {
         })
     }
 
-    /// A request in a dialog whose caller proved itself, from another address than its own: it must prove itself again.
+    /// A request in a dialog from where it is not believed: whose caller proved itself may do so again from there.
     pub(super) fn reassure(
         &mut self,
         now: Instant,
@@ -90,15 +90,9 @@ impl Endpoint {
         request: &Request,
         flow: &Flow,
     ) -> Result<(), Unknown> {
-        let dialog = self.dialogs.get_mut(dialog).map(|session| &session.dialog);
-        let Some(dialog) = dialog.filter(|dialog| dialog.is_from_peer(request)) else {
-            return Ok(()); // nobody's: it is refused for that
-        };
-        let same = dialog.flow().remote.ip().to_canonical() == flow.remote.ip().to_canonical();
-        let Some(proof) = dialog.acquaintance().proof().filter(|_| !same) else {
-            return Ok(());
-        };
-        let proof = Arc::clone(proof);
+        let session = self.dialogs.get(dialog);
+        let proof = session.and_then(|session| session.dialog.acquaintance().proof());
+        let proof = Arc::clone(proof.ok_or(Unknown::Stranger)?);
         match verify(&mut self.authenticator, now, request, flow, &[&proof]) {
             Verdict::Proven(_) => Ok(()),
             Verdict::Unproven { stale } => Err(Unknown::Unproven { stale }),

@@ -18,6 +18,7 @@
 //! costs no memory; what is remembered is bounded by [`Limits`].
 
 mod author;
+mod belief;
 mod config;
 mod connections;
 mod core;
@@ -99,8 +100,7 @@ pub struct OutgoingInvite {
     pub account: Option<Arc<Account>>,
     /// Extra header fields.
     pub headers: Vec<(String, String)>,
-    /// SDP. Without it the far end makes the offer, and our ACK, which is sent at once, does not answer it: good for
-    /// asking whether somebody answers, not for talking.
+    /// SDP. Without it the far end makes the offer, which [`Command::AnswerOffer`] answers.
     pub body: Bytes,
 }
 
@@ -252,11 +252,12 @@ impl Endpoint {
         self.core.layer.connections.insert(flow, identity);
     }
 
-    /// A stream connection is gone. Requests of ours that wait for an answer by it take their other way, or fail;
+    /// A stream connection is gone. Requests of ours that wait for an answer by it take their other way, or are said once
+    /// more by a new connection: the old one may have been closed before they arrived, and a repeat does no harm;
     /// answers that are still to come go by a new connection to where the Via says (§18.2.2).
     pub fn handle_closed(&mut self, now: Instant, flow: &Flow) {
         self.core.layer.handle_closed(flow);
-        self.leave(now, flow);
+        self.leave(now, flow, Loss::Connection);
         self.handle_registrar_lost(now, flow);
     }
 
@@ -266,7 +267,7 @@ impl Endpoint {
         tracing::debug!(transport = flow.transport.as_str(), why, "send failed");
         self.core.layer.counters.send_errors += 1;
         self.core.layer.connections.handle_refused(now, flow);
-        self.leave(now, flow);
+        self.leave(now, flow, Loss::Way);
     }
 
     /// Fires everything that is due.
@@ -354,6 +355,15 @@ impl Endpoint {
         }
         Some(done)
     }
+}
+
+/// What was lost with a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// A connection; there may be another to the same place.
+    Connection,
+    /// The way itself.
+    Way,
 }
 
 fn untagged(value: &str) -> Option<NameAddr<'_>> {

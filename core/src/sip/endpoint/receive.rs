@@ -14,7 +14,7 @@ use super::{Endpoint, Readiness, screen};
 use crate::sip::dialog::Dialog;
 use crate::sip::dialog::invite_uac::Answer;
 use crate::sip::message::framing::FramingError;
-use crate::sip::message::{Message, Method, Name, ParseError, Request, Response, Uri};
+use crate::sip::message::{Message, Method, Name, ParseError, Request, Response, Uri, body};
 use crate::sip::transaction::{MergeKey, TransactionId};
 
 impl Endpoint {
@@ -65,7 +65,7 @@ impl Endpoint {
         match self.core.layer.match_request(now, &request, is_ack) {
             Matched::Absorbed => {}
             Matched::Keyless => self.core.layer.counters.malformed += 1,
-            Matched::Ack => self.handle_ack(now, &request),
+            Matched::Ack => self.handle_ack(now, &flow, &request),
             Matched::New(_) if *request.method() == Method::Cancel => {
                 self.handle_cancel(now, &flow, &request);
             }
@@ -74,15 +74,18 @@ impl Endpoint {
     }
 
     /// An ACK for a 2xx; one that belongs to no dialog is ignored.
-    fn handle_ack(&mut self, now: Instant, ack: &Request) {
+    fn handle_ack(&mut self, now: Instant, flow: &Flow, ack: &Request) {
         let headers = ack.headers();
         let cseq = headers.cseq().map_or(0, |cseq| cseq.number);
         let tag = headers.to().ok().and_then(|to| to.tag());
-        let dialog = tag.and_then(|tag| self.dialogs.by_tag(tag));
+        let dialog = tag
+            .and_then(|tag| self.dialogs.by_tag(tag))
+            .filter(|dialog| self.believes(*dialog, ack, flow.remote.ip()));
         let found = dialog.and_then(|id| {
             self.with(id, |session, core| {
                 session.dialog.is_from_peer(ack) && {
-                    session.handle_ack(now, core, cseq, ack.body());
+                    let answer = body::any_session_description(headers, ack.body());
+                    session.handle_ack(now, core, cseq, &answer);
                     true
                 }
             })
@@ -95,7 +98,12 @@ impl Endpoint {
     /// §9.2: a CANCEL is answered 200 when its INVITE is known, whatever became of it, and has an effect when that has no
     /// final response. It is not remembered: a repeat finds the same INVITE.
     fn handle_cancel(&mut self, now: Instant, flow: &Flow, cancel: &Request) {
-        let Some((server, owner, tag)) = self.core.layer.cancelled(cancel) else {
+        let cancelled = self.core.layer.cancelled(cancel);
+        let cancelled = cancelled.filter(|(_, owner, _)| {
+            let source = flow.remote.ip();
+            owner.is_none_or(|owner| self.knows(owner, source))
+        });
+        let Some((server, owner, tag)) = cancelled else {
             self.core.layer.counters.strays += 1;
             return self.core.refuse(cancel, flow, 481);
         };
@@ -130,7 +138,9 @@ impl Endpoint {
         let Some(dialog) = self.dialogs.by_tag(tag) else {
             return self.core.refuse(request, flow, 481);
         };
-        if let Err(unknown) = self.reassure(now, dialog, request, flow) {
+        if !self.believes(dialog, request, flow.remote.ip())
+            && let Err(unknown) = self.reassure(now, dialog, request, flow)
+        {
             return self.refuse_unknown(now, request, flow, unknown);
         }
         self.with(dialog, |session, core| {
@@ -171,7 +181,7 @@ impl Endpoint {
         if let Err(refusal) = screen::answerable(request).and_then(|()| screen::outside(request)) {
             return self.core.refuse_for(request, flow, &refusal);
         }
-        let full = |gate: &mut Box<dyn Gate>| gate.full(now).map(|busy| busy.seconds());
+        let full = |gate: &mut Box<dyn Gate>| gate.full(now).map(Busy::seconds);
         let busy = self.unready().or_else(|| self.gate.as_mut().and_then(full));
         if let Some(retry_after) = busy {
             return self.core.refuse_overloaded(request, flow, &retry_after);
@@ -250,11 +260,14 @@ impl Endpoint {
             .open_invite(key, merge, reply, trying.to_bytes(), id, &tag);
         self.core.layer.counters.calls_in += 1;
         let invited = invited(&request, id, flow, (known.trunk, known.by_contact));
+        let trunk = invited.trunk.clone();
         self.core
             .events
             .push_back(Event::Invited(Box::new(invited)));
-        let offered = Offered::new(server, request, flow.remote);
-        self.dialogs.insert(Session::offered(id, dialog, offered));
+        let mut session = Session::offered(id, dialog, trunk);
+        session.require_reliable(&mut self.core, &request);
+        session.offer_came(Offered::new(server, request, flow.remote));
+        self.dialogs.insert(session);
     }
 
     fn handle_response(&mut self, now: Instant, response: &Response) {
@@ -297,13 +310,19 @@ impl Endpoint {
         };
         let to = response.headers().to();
         let tag = to.ok().and_then(|to| to.tag()).unwrap_or_default();
+        let owner = origin.owner.and_then(|owner| self.dialogs.get_mut(owner));
+        let spent = match owner {
+            Some(session) if session.holds_ack_for(tag) => return, // the call has not answered yet
+            Some(session) => session.spent_on(tag),
+            None => None,
+        };
         let Some(acks) = self.core.layer.acks(client) else {
             return;
         };
         match acks.classify(tag) {
             Answer::Repeat(ack) => self.core.layer.send(ack.flow, ack.payload),
             Answer::TooMany => self.core.layer.counters.strays += 1,
-            Answer::Fork => hang_up_fork(now, &mut self.core, client, response),
+            Answer::Fork => hang_up_fork(now, &mut self.core, (client, spent), response),
             Answer::First => {
                 let taken = origin.owner.and_then(|owner| {
                     self.with(owner, |session, core| {
@@ -311,7 +330,7 @@ impl Endpoint {
                     })
                 });
                 if taken != Some(true) {
-                    hang_up_fork(now, &mut self.core, client, response);
+                    hang_up_fork(now, &mut self.core, (client, spent), response);
                 }
             }
         }
@@ -331,13 +350,6 @@ fn invited(
 ) -> Invited {
     let headers = request.headers();
     let from = headers.from().ok();
-    let user = |uri: &str| {
-        Uri::parse(uri)
-            .ok()
-            .and_then(|uri| uri.user().map(std::borrow::Cow::into_owned))
-            .unwrap_or_default()
-    };
-    let sdp = screen::is_sdp(request);
     Invited {
         dialog,
         flow,
@@ -345,21 +357,50 @@ fn invited(
         call_id: headers.call_id().unwrap_or_default().to_owned(),
         request_uri: request.uri().to_owned(),
         called: if by_contact {
-            headers.to().map(|to| user(to.uri)).unwrap_or_default()
+            headers.to().map(|to| shown_user(to.uri)).unwrap_or_default()
         } else {
-            user(request.uri())
+            shown_user(request.uri())
         },
-        caller: from.map(|from| user(from.uri)).unwrap_or_default(),
-        caller_name: from.and_then(|from| from.display_name().map(std::borrow::Cow::into_owned)),
+        caller: from.map(|from| shown_user(from.uri)).unwrap_or_default(),
+        caller_name: from.and_then(|from| from.display_name().map(|name| shown_name(&name))),
         headers: headers
             .iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
         allows_refer: headers.get(Name::Allow).is_none() || headers.lists(Name::Allow, "REFER"),
-        offer: if sdp {
-            request.body().clone()
-        } else {
-            Bytes::new()
-        },
+        // It was read when the request was screened.
+        offer: body::session_description(headers, request.body()).unwrap_or_default(),
     }
+}
+
+/// A user part unescaped; as written when that would hold what nobody can see, such as a line end or a NUL.
+fn shown_user(uri: &str) -> String {
+    let Ok(uri) = Uri::parse(uri) else {
+        return String::new();
+    };
+    match uri.user() {
+        Some(user) if user.contains(is_unseen) => uri.user_raw().unwrap_or_default().to_owned(),
+        user => user.unwrap_or_default().into_owned(),
+    }
+}
+
+/// Characters of a display name that people are shown.
+const NAME: usize = 256;
+
+/// A display name as one line that reads the way it is written.
+fn shown_name(name: &str) -> String {
+    name.chars()
+        .take(NAME)
+        .map(|c| if is_unseen(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Controls, line separators, and marks that turn the direction of what follows them: on a screen or in a log they make
+/// a text look like another.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+        )
 }

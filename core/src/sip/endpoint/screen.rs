@@ -1,7 +1,9 @@
 //! The checks a request must pass before a call or a dialog sees it (RFC 3261 §8.2.1 to §8.2.3), as questions about
 //! one message. What fails is answered without being remembered.
 
-use super::author::{ALLOW, EVENTS, EXTENSIONS, SDP};
+use super::author::{ALLOW, EVENTS, EXTENSIONS};
+use crate::sip::dialog::session_timer;
+use crate::sip::message::body::{self, BodyFault};
 use crate::sip::message::{Method, Name, Request, ResponseBuilder};
 
 /// Why a request is refused, and what its answer must say.
@@ -21,6 +23,10 @@ pub(super) enum Refusal {
     Encoding,
     /// 406: the caller reads no answer that we can write.
     NotAcceptable,
+    /// 400: a multipart body without parts.
+    Multipart,
+    /// 422 with Min-SE.
+    Interval,
     /// 513: what an answer must copy would fill it.
     Bulk,
 }
@@ -34,6 +40,8 @@ impl Refusal {
             Self::Extension(_) => 420,
             Self::MediaType | Self::Encoding => 415,
             Self::NotAcceptable => 406,
+            Self::Multipart => 400,
+            Self::Interval => 422,
             Self::Bulk => 513,
         }
     }
@@ -44,11 +52,16 @@ impl Refusal {
             Self::MethodNotAllowed | Self::NotImplemented => response.header(Name::Allow, ALLOW),
             Self::UriScheme | Self::NotAcceptable | Self::Bulk => response,
             Self::Extension(tags) => response.header(Name::Unsupported, tags.join(", ")),
-            Self::MediaType => response.header(Name::Accept, SDP),
+            Self::MediaType => response.header(Name::Accept, ACCEPT),
+            Self::Multipart => response.reason("Unreadable Multipart Body"),
             Self::Encoding => response.header(Name::AcceptEncoding, "identity"),
+            Self::Interval => response.header(Name::MinSe, session_timer::MIN_SE.to_string()),
         }
     }
 }
+
+/// Bodies of an offer or answer that we read.
+const ACCEPT: &str = "application/sdp, multipart/mixed";
 
 /// §8.2.1: a method we answer.
 pub(super) fn method(method: &Method) -> Result<(), Refusal> {
@@ -61,12 +74,11 @@ pub(super) fn method(method: &Method) -> Result<(), Refusal> {
         | Method::Refer
         | Method::Notify
         | Method::Update
-        | Method::Info => Ok(()),
-        Method::Register
         | Method::Prack
-        | Method::Message
-        | Method::Subscribe
-        | Method::Publish => Err(Refusal::MethodNotAllowed),
+        | Method::Info => Ok(()),
+        Method::Register | Method::Message | Method::Subscribe | Method::Publish => {
+            Err(Refusal::MethodNotAllowed)
+        }
         Method::Other(_) => Err(Refusal::NotImplemented),
     }
 }
@@ -88,7 +100,11 @@ pub(super) fn answerable(request: &Request) -> Result<(), Refusal> {
         Name::Timestamp,
     ];
     let (mut lines, mut octets) = (0, 0);
-    for line in COPIED.iter().flat_map(|name| request.headers().all(*name)) {
+    let copied = request.headers().lines().filter_map(|(name, line)| {
+        let name = name?;
+        COPIED.contains(&name).then_some(line)
+    });
+    for line in copied {
         lines += 1;
         octets += line.len();
         if lines > COPIED_LINES || octets > COPIED_OCTETS.0 || line.len() > COPIED_OCTETS.1 {
@@ -103,7 +119,8 @@ pub(super) fn outside(request: &Request) -> Result<(), Refusal> {
     request_uri(request.uri())?;
     extensions(request)?;
     content(request)?;
-    acceptable(request)
+    acceptable(request)?;
+    interval(request)
 }
 
 /// §8.2.2.1: an address of a kind we can be. Any host is ours; a trunk may dial a bare number.
@@ -138,25 +155,17 @@ pub(super) fn extensions(request: &Request) -> Result<(), Refusal> {
 
 /// §8.2.3: a body we can read, where we read one. INFO and NOTIFY may carry anything, others we do not look at.
 pub(super) fn content(request: &Request) -> Result<(), Refusal> {
-    if request.body().is_empty() || !matches!(request.method(), Method::Invite | Method::Update) {
+    if !matches!(
+        request.method(),
+        Method::Invite | Method::Update | Method::Prack
+    ) {
         return Ok(());
     }
-    let headers = request.headers();
-    let optional = headers
-        .params(Name::ContentDisposition)
-        .value("handling")
-        .is_some_and(|handling| handling.eq_ignore_ascii_case("optional"));
-    let encoded = headers
-        .values(Name::ContentEncoding)
-        .any(|coding| !coding.eq_ignore_ascii_case("identity"));
-    if optional {
-        Ok(())
-    } else if encoded {
-        Err(Refusal::Encoding)
-    } else if is_sdp(request) {
-        Ok(())
-    } else {
-        Err(Refusal::MediaType)
+    match body::session_description(request.headers(), request.body()) {
+        Ok(_) => Ok(()),
+        Err(BodyFault::Encoding) => Err(Refusal::Encoding),
+        Err(BodyFault::Multipart) => Err(Refusal::Multipart),
+        Err(_) => Err(Refusal::MediaType),
     }
 }
 
@@ -168,7 +177,7 @@ fn acceptable(request: &Request) -> Result<(), Refusal> {
     }
     let takes_sdp = headers.values(Name::Accept).any(|range| {
         let range = range.split(';').next().unwrap_or(range).trim();
-        [SDP, "application/*", "*/*"]
+        [body::SDP, "application/*", "*/*"]
             .iter()
             .any(|ours| range.eq_ignore_ascii_case(ours))
     });
@@ -179,19 +188,28 @@ fn acceptable(request: &Request) -> Result<(), Refusal> {
     }
 }
 
-/// Whether the body is a session description.
-pub(super) fn is_sdp(request: &Request) -> bool {
-    request
-        .headers()
-        .content_type()
-        .is_some_and(|kind| kind.eq_ignore_ascii_case(SDP))
+/// What must hold of a request in a dialog.
+pub(super) fn in_dialog(request: &Request) -> Result<(), Refusal> {
+    extensions(request)?;
+    content(request)?;
+    interval(request)
+}
+
+/// RFC 4028 §9: a session interval that lets a session be noticed before it is over.
+pub(super) fn interval(request: &Request) -> Result<(), Refusal> {
+    let may_have_one = matches!(request.method(), Method::Invite | Method::Update);
+    if may_have_one && session_timer::is_too_small(request.headers()) {
+        Err(Refusal::Interval)
+    } else {
+        Ok(())
+    }
 }
 
 /// What OPTIONS is told (§11.2).
 pub(super) fn capabilities(response: ResponseBuilder<'_>) -> ResponseBuilder<'_> {
     response
         .header(Name::Allow, ALLOW)
-        .header(Name::Accept, SDP)
+        .header(Name::Accept, ACCEPT)
         .header(Name::AcceptEncoding, "identity")
         .header(Name::AllowEvents, EVENTS)
         .header(Name::Supported, EXTENSIONS.join(", "))

@@ -19,6 +19,7 @@
 //!
 //! Not here: which values are supported (methods, schemes, Require, body types). That is the endpoint's.
 
+pub mod body;
 mod build;
 mod error;
 mod escape;
@@ -31,6 +32,7 @@ mod name;
 mod name_addr;
 mod params;
 mod parse;
+pub mod peek;
 mod status;
 pub mod uri;
 mod validate;

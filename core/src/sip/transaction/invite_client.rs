@@ -329,7 +329,7 @@ mod tests {
     fn with_another_server_to_ask_silence_is_told_after_four_seconds_and_late_responses_are_still_ours()
      {
         let t0 = t0();
-        let until = t0 + Timing::default().patience();
+        let until = t0 + Timing::default().server_patience();
         let abandoned = || {
             let mut client = client(t0, false).with_patience(Some(until));
             let mut sent = 0;

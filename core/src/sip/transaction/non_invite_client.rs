@@ -219,7 +219,7 @@ mod tests {
     fn with_another_server_to_ask_silence_lasts_four_seconds_and_any_response_is_worth_the_full_time()
      {
         let t0 = t0();
-        let patience = Some(t0 + Timing::default().patience());
+        let patience = Some(t0 + Timing::default().server_patience());
         let silent =
             || NonInviteClient::new(t0, Timing::default(), false, BYE).with_patience(patience);
         let (at, end) = repeats(t0, &mut silent());

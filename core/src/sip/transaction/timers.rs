@@ -43,9 +43,20 @@ impl Timing {
         self.t1 * 64
     }
 
+    /// How long a request of the peer may wait for our user's answer: its timer F, less one repeat.
+    pub fn patience(&self) -> Duration {
+        self.give_up().saturating_sub(self.t2)
+    }
+
+    /// How long our user may take to answer an offer in a 2xx, which its sender repeats until then: a quarter of what
+    /// the sender waits.
+    pub fn answer_due(&self) -> Duration {
+        self.give_up() / 4
+    }
+
     /// 8·T1, 4 s by default: how long a server may be silent while another could be asked instead. By UDP the request has
     /// been sent four times then, and who is alive has answered it, an INVITE with 100 within 200 ms (§17.2.1).
-    pub fn patience(&self) -> Duration {
+    pub fn server_patience(&self) -> Duration {
         self.t1 * 8
     }
 

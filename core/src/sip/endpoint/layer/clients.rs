@@ -24,6 +24,8 @@ pub(super) struct Client {
     origin: Origin,
     /// How often it was said again with more to say.
     said_again: u8,
+    /// Its connection broke, and it was said again by another.
+    reconnected: bool,
     wake: Wake,
 }
 
@@ -38,7 +40,9 @@ impl ClientMachine {
     fn new(now: Instant, timing: Timing, ways: &Ways, request: &Request) -> Self {
         let reliable = ways.flow().transport.is_reliable();
         let wire = request.to_bytes();
-        let patience = ways.has_other_servers().then(|| now + timing.patience());
+        let patience = ways
+            .has_other_servers()
+            .then(|| now + timing.server_patience());
         if *request.method() == Method::Invite {
             let machine = InviteClient::new(now, timing, reliable, wire);
             Self::Invite {
@@ -77,6 +81,7 @@ impl TransactionLayer {
                 machine,
                 origin,
                 said_again: 0,
+                reconnected: false,
                 wake: Wake::default(),
             },
         );
@@ -122,6 +127,7 @@ impl TransactionLayer {
                 machine,
                 origin,
                 said_again,
+                reconnected: false,
                 wake: Wake::default(),
             },
         );
@@ -195,6 +201,12 @@ impl TransactionLayer {
         if let Some(client) = self.clients.get_mut(&id) {
             client.said_again = client.said_again.saturating_add(1);
         }
+    }
+
+    /// Whether an INVITE of ours made no offer, so that the far end makes it.
+    pub(in crate::sip::endpoint) fn is_without_offer(&self, id: TransactionId) -> bool {
+        self.client_request(id)
+            .is_some_and(|request| request.body().is_empty())
     }
 
     /// The way a request went last, which an INVITE's CANCEL must take too.
@@ -319,6 +331,22 @@ impl TransactionLayer {
             .collect();
         waiting.sort_unstable(); // a hash map's order must not reach the wire
         waiting
+    }
+
+    /// Sends a request once more, as the same transaction, by a new connection to where it went.
+    ///
+    /// * returns `false` when that has been tried.
+    pub(in crate::sip::endpoint) fn reconnect(&mut self, id: TransactionId) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return false;
+        };
+        if std::mem::replace(&mut client.reconnected, true) {
+            return false;
+        }
+        let (flow, wire) = (client.ways.flow(), client.request.to_bytes());
+        self.counters.repeats_sent += 1;
+        self.send(flow, wire);
+        true
     }
 
     /// Forgets a request that no way is left for.

@@ -58,6 +58,9 @@ impl Origin {
 pub(super) enum Purpose {
     Invite,
     Reinvite,
+    /// An UPDATE that only keeps the session alive.
+    Refresh,
+    Prack,
     Cancel,
     Bye,
     Refer,

@@ -27,8 +27,16 @@ impl Session {
         let Some(request) = core.layer.client_request(client) else {
             return false;
         };
+        let to = request.headers().to();
+        let tag = to.ok().and_then(|to| to.tag()).unwrap_or_default();
+        // A PRACK may belong to a phone that only rings yet, which counts by itself.
+        let dialog = if tag == self.dialog.remote_tag() {
+            &mut self.dialog
+        } else {
+            self.early.with(tag).unwrap_or(&mut self.dialog)
+        };
         let cnonce = core.author.tag();
-        let answered = self.dialog.acquaintance_mut().answer(
+        let answered = dialog.acquaintance_mut().answer(
             now,
             request,
             response.headers(),
@@ -41,7 +49,7 @@ impl Session {
                 return false;
             }
         };
-        let cseq = self.dialog.next_cseq();
+        let cseq = dialog.next_cseq();
         if core.say_again(now, client, cseq, &fields).is_err() {
             return false;
         }
@@ -54,7 +62,8 @@ impl Session {
     /// A CANCEL is not challenged, and an INVITE that was cancelled ends with its challenge.
     fn is_wanted(&self, purpose: Purpose) -> bool {
         match purpose {
-            Purpose::Cancel => false,
+            // A registration has no dialog.
+            Purpose::Cancel | Purpose::Register(_) => false,
             Purpose::Invite => matches!(
                 self.usage,
                 Usage::Calling {
@@ -62,7 +71,12 @@ impl Session {
                     ..
                 }
             ),
-            _ => true,
+            Purpose::Reinvite
+            | Purpose::Refresh
+            | Purpose::Prack
+            | Purpose::Bye
+            | Purpose::Refer
+            | Purpose::Notify => true,
         }
     }
 }

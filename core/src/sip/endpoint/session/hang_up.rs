@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::{CommandError, Fields, Session, Usage};
 use crate::sip::endpoint::core::{Core, Incoming};
-use crate::sip::endpoint::event::DialogEvent;
+use crate::sip::endpoint::event::{Command, DialogEvent};
 use crate::sip::endpoint::layer::Purpose;
 use crate::sip::message::{Method, Name};
 
@@ -16,13 +18,25 @@ impl Session {
         core: &mut Core,
         fields: Fields,
     ) -> Result<(), CommandError> {
+        let is_answer_held = self.is_answer_held();
         match &mut self.usage {
             Usage::Accepted { bye, .. } => {
                 bye.get_or_insert(fields);
                 self.held.clear();
                 Ok(())
             }
+            Usage::AnswerDue { .. } => {
+                self.acknowledge_with(now, core, Bytes::new());
+                self.try_hang_up(now, core, &fields)
+            }
             Usage::Confirmed => self.try_hang_up(now, core, &fields),
+            // The call thinks that it has answered, but its 200 waits for a PRACK.
+            Usage::Offered(_) if is_answer_held => {
+                self.held.clear();
+                self.reject(now, core, 480, &[])?;
+                core.event(self.id, DialogEvent::ByeAnswered { status: 200 });
+                Ok(())
+            }
             Usage::Offered(_)
             | Usage::Calling { .. }
             | Usage::HangingUp
@@ -57,6 +71,25 @@ impl Session {
             core.event(self.id, DialogEvent::Lost { why });
             self.end(now, core);
         }
+    }
+
+    fn is_answer_held(&self) -> bool {
+        let is_answer = |command: &Command| matches!(command, Command::Answer { .. });
+        self.held.iter().any(is_answer)
+    }
+
+    /// The session is over without anybody having said so: BYE, for whoever is still there.
+    pub(super) fn lose(
+        &mut self,
+        now: Instant,
+        core: &mut Core,
+        why: &str,
+        fields: &[(String, String)],
+    ) {
+        self.send_orphan_bye(now, core, fields);
+        let why = why.to_owned();
+        core.event(self.id, DialogEvent::Lost { why });
+        self.end(now, core);
     }
 
     /// A BYE whose answer nobody waits for.
@@ -100,6 +133,7 @@ impl Session {
             }
             Usage::Accepted { .. }
             | Usage::Calling { .. }
+            | Usage::AnswerDue { .. }
             | Usage::Confirmed
             | Usage::Over { .. }
             | Usage::Gone => {}

@@ -6,18 +6,26 @@
 //! ```
 //!
 //! Each file holds one conversation: [`uas`] and [`uac`] how a call starts, [`requests`] what the peer asks in
-//! it, [`reinvite`] another offer, [`transfer`] REFER and NOTIFY, [`hang_up`] its end.
+//! it, [`reinvite`] another offer, [`transfer`] REFER and NOTIFY, [`hang_up`] its end. [`provisional`] rings so that it
+//! arrives, [`early`] is the phones that ring for us, [`timer`] keeps the session alive, [`info`] reads keys.
 
 mod challenged;
+mod described;
+mod early;
 mod hang_up;
+mod info;
+mod provisional;
 mod reinvite;
 mod requests;
+mod timer;
 mod transfer;
 mod uac;
 mod uas;
 
 use std::collections::VecDeque;
 use std::time::Instant;
+
+use bytes::Bytes;
 
 use super::core::Core;
 use super::event::{Command, DialogEvent, DialogId};
@@ -26,12 +34,16 @@ use super::schedule::Wake;
 use crate::sip::dialog::Dialog;
 use crate::sip::dialog::invite_uas::Unacknowledged;
 use crate::sip::dialog::refer::{Transferee, Transferor};
+use crate::sip::dialog::reliable::Reliable;
+use crate::sip::dialog::session_timer::SessionTimer;
 use crate::sip::message::{BuildError, Response};
 use crate::sip::transaction::TransactionId;
 
 pub(super) use uac::{cancel_abandoned, hang_up_fork};
 pub(super) use uas::Offered;
 
+use described::Described;
+use early::Early;
 use reinvite::Negotiation;
 
 /// Header fields as commands and events carry them.
@@ -44,6 +56,16 @@ pub(super) struct Session {
     pub(super) dialog: Dialog,
     usage: Usage,
     negotiation: Negotiation,
+    described: Described,
+    timer: SessionTimer,
+    /// The peer's Allow names UPDATE.
+    peer_updates: bool,
+    /// Provisionals of ours that must arrive.
+    reliable: Option<Box<Reliable>>,
+    /// Phones that ring for an INVITE of ours.
+    early: Early,
+    /// The trunk a call came by; its networks may speak in the dialog.
+    pub(super) trunk: Option<String>,
     transferor: Transferor,
     transferee: Transferee,
     /// Commands that wait for the ACK, or for an offer to be answered.
@@ -69,6 +91,14 @@ enum Usage {
     Calling {
         client: TransactionId,
         cancel: Cancel,
+    },
+    /// UAC: their 2xx brought an offer, and the ACK waits for the call's answer to it.
+    AnswerDue {
+        client: TransactionId,
+        /// Of the INVITE.
+        cseq: u32,
+        offer: Bytes,
+        until: Instant,
     },
     /// Both sides agree that there is a call.
     Confirmed,
@@ -114,9 +144,17 @@ pub enum CommandError {
 }
 
 impl Session {
-    /// An INVITE came in and was given to a call.
-    pub(super) fn offered(id: DialogId, dialog: Dialog, offered: Offered) -> Self {
-        Self::new(id, dialog, Usage::Offered(Box::new(offered)))
+    /// An INVITE came in by this trunk; [`Session::offer_came`] gives it.
+    pub(super) fn offered(id: DialogId, dialog: Dialog, trunk: String) -> Self {
+        let mut session = Self::new(id, dialog, Usage::Gone);
+        session.trunk = Some(trunk);
+        session
+    }
+
+    /// Its INVITE was given to a call.
+    pub(super) fn offer_came(&mut self, offered: Offered) {
+        self.note_allow(offered.headers());
+        self.usage = Usage::Offered(Box::new(offered));
     }
 
     /// An INVITE of ours went out.
@@ -137,6 +175,12 @@ impl Session {
             dialog,
             usage,
             negotiation: Negotiation::Idle,
+            described: Described::default(),
+            timer: SessionTimer::default(),
+            peer_updates: false,
+            reliable: None,
+            early: Early::default(),
+            trunk: None,
             transferor: Transferor::default(),
             transferee: Transferee::default(),
             held: VecDeque::new(),
@@ -172,6 +216,7 @@ impl Session {
                 body,
                 headers,
             } => self.answer_reinvite(now, core, status, body, &headers),
+            Command::AnswerOffer { body } => self.answer_offer(now, core, body),
             Command::Reinvite { body } => self.reinvite(now, core, body),
             Command::Refer { refer_to, headers } => self.refer(now, core, &refer_to, &headers),
             Command::AnswerRefer { status } => self.answer_refer(now, core, status),
@@ -194,8 +239,13 @@ impl Session {
             Command::Refer { .. } if self.is_referring() => Err(CommandError::ReferPending),
             Command::Refer { .. } => Ok(unacknowledged),
             Command::Reinvite { .. } => Ok(unacknowledged || !self.negotiation.is_idle()),
+            // RFC 3262 §3: what describes the session must have arrived.
+            Command::Answer { .. } => {
+                let held = self.reliable.as_ref().is_some_and(|one| one.holds_answer());
+                Ok(held && matches!(self.usage, Usage::Offered(_)))
+            }
             Command::Ring { .. }
-            | Command::Answer { .. }
+            | Command::AnswerOffer { .. }
             | Command::Reject { .. }
             | Command::AnswerReinvite { .. }
             | Command::AnswerRefer { .. }
@@ -230,7 +280,7 @@ impl Session {
         } else {
             DialogEvent::ReinviteEnded {
                 status: 500,
-                body: bytes::Bytes::new(),
+                body: Bytes::new(),
             }
         };
         core.event(self.id, event);
@@ -247,16 +297,23 @@ impl Session {
     ) {
         let status = response.status();
         match origin.purpose {
-            Purpose::Invite if status < 200 => self.handle_progress(now, core, client, response),
+            Purpose::Invite if status < 200 => {
+                self.handle_progress(now, core, (client, origin.cseq), response);
+            }
             Purpose::Invite => self.handle_refused(core, response),
             Purpose::Reinvite if status < 200 => {}
-            Purpose::Reinvite => self.handle_reinvite_failed(now, core, status),
+            Purpose::Reinvite => {
+                self.handle_reinvite_failed(now, core, status, Some(response.headers()));
+            }
+            Purpose::Refresh => {
+                self.handle_refreshed(now, core, status, Some(response.headers()));
+            }
             Purpose::Refer => {
                 self.handle_refer_answer(now, core, origin.cseq, status, response.reason());
             }
             Purpose::Notify => self.handle_notify_answer(now, core, status),
             Purpose::Bye => self.handle_bye_answer(now, core, status),
-            Purpose::Cancel | Purpose::Register(_) => {}
+            Purpose::Cancel | Purpose::Prack | Purpose::Register(_) => {}
         }
     }
 
@@ -274,41 +331,52 @@ impl Session {
         };
         match origin.purpose {
             Purpose::Invite => self.handle_no_answer(core, status, reason),
-            Purpose::Reinvite => self.handle_reinvite_failed(now, core, status),
+            Purpose::Reinvite => self.handle_reinvite_failed(now, core, status, None),
+            Purpose::Refresh => self.handle_refreshed(now, core, status, None),
             Purpose::Refer => self.handle_refer_answer(now, core, origin.cseq, status, reason),
             Purpose::Notify => self.handle_notify_answer(now, core, status),
             Purpose::Bye => self.handle_bye_answer(now, core, status),
-            Purpose::Cancel | Purpose::Register(_) => {}
+            Purpose::Cancel | Purpose::Prack | Purpose::Register(_) => {}
         }
     }
 
     /// Fires what is due.
     pub(super) fn handle_timeout(&mut self, now: Instant, core: &mut Core) {
         match &self.usage {
-            Usage::Offered(_) => self.repeat_ringing(now, core),
+            Usage::Offered(_) => {
+                self.repeat_reliable(now, core);
+                self.repeat_ringing(now, core);
+            }
             Usage::Accepted { .. } => self.repeat_answer(now, core),
             Usage::Over { until } if *until <= now => self.usage = Usage::Gone,
-            Usage::Calling { .. }
-            | Usage::Confirmed
-            | Usage::HangingUp
-            | Usage::Over { .. }
-            | Usage::Gone => {}
+            Usage::Calling { .. } | Usage::AnswerDue { .. } => {
+                self.handle_answer_overdue(now, core);
+            }
+            Usage::Confirmed | Usage::HangingUp | Usage::Over { .. } | Usage::Gone => {}
         }
         self.handle_negotiation_timeout(now, core);
+        self.handle_refer_overdue(now, core);
+        self.handle_session_timer(now, core);
     }
 
     /// The earliest deadline.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let usage = match &self.usage {
-            Usage::Offered(offered) => offered.deadline(),
+            Usage::Offered(offered) => {
+                let reliable = self.reliable.as_ref().and_then(|one| one.deadline());
+                earliest([offered.deadline(), reliable])
+            }
             Usage::Accepted { waiting, .. } => Some(waiting.deadline()),
-            Usage::Over { until } => Some(*until),
-            Usage::Calling { .. } | Usage::Confirmed | Usage::HangingUp | Usage::Gone => None,
+            Usage::Over { until } | Usage::AnswerDue { until, .. } => Some(*until),
+            Usage::Calling { .. } => self.early.deadline(),
+            Usage::Confirmed | Usage::HangingUp | Usage::Gone => None,
         };
-        match (usage, self.negotiation.deadline()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        earliest([
+            usage,
+            self.negotiation.deadline(),
+            self.transferee.deadline(),
+            self.timer_deadline(),
+        ])
     }
 
     /// Whether there is a call whose requests need a way.
@@ -333,4 +401,8 @@ impl Session {
             Usage::Gone
         };
     }
+}
+
+fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
+    deadlines.into_iter().flatten().min()
 }

@@ -102,6 +102,10 @@ fn state_of(header: Option<&str>, sipfrag: Option<&(u16, String)>) -> NotifyStat
 /// As transferee.
 impl Session {
     pub(super) fn handle_refer(&mut self, now: Instant, core: &mut Core, incoming: Incoming) {
+        if matches!(self.usage, Usage::HangingUp | Usage::Calling { .. }) {
+            // It crossed our BYE: there is nobody to refer any more.
+            return core.answer(now, self.id, &incoming, 481, |response| response);
+        }
         let headers = incoming.request.headers();
         let mut targets = headers.values(Name::ReferTo);
         let (Some(refer_to), None) = (targets.next(), targets.next()) else {
@@ -140,6 +144,7 @@ impl Session {
                 server,
                 source: incoming.source(),
                 request: incoming.request,
+                until: now + core.layer.timing().patience(),
             }),
         };
         core.event(self.id, event);
@@ -170,6 +175,15 @@ impl Session {
         };
         self.end_if_over(now, core);
         Ok(())
+    }
+
+    /// The call has not answered a REFER, whose sender is about to give it up; the next one shall find room.
+    pub(super) fn handle_refer_overdue(&mut self, now: Instant, core: &mut Core) {
+        let is_overdue = self.transferee.deadline().is_some_and(|until| until <= now);
+        if is_overdue && self.answer_refer(now, core, 500).is_err() {
+            core.layer.counters.malformed += 1;
+            self.transferee = Transferee::Idle;
+        }
     }
 
     pub(super) fn notify(

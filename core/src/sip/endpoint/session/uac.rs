@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
+use super::early::Provisional;
 use super::{Cancel, CommandError, Session, Usage};
 use crate::sip::dialog::{Dialog, NewDialog};
 use crate::sip::endpoint::author;
 use crate::sip::endpoint::core::Core;
 use crate::sip::endpoint::event::DialogEvent;
 use crate::sip::endpoint::layer::{Origin, Purpose};
-use crate::sip::message::{Method, Name, Request, Response};
+use crate::sip::message::{Method, Name, Request, Response, body};
 use crate::sip::transaction::TransactionId;
 
 impl Session {
@@ -17,7 +18,7 @@ impl Session {
         &mut self,
         now: Instant,
         core: &mut Core,
-        client: TransactionId,
+        (client, cseq): (TransactionId, u32),
         response: &Response,
     ) {
         let Usage::Calling { cancel, .. } = &mut self.usage else {
@@ -27,14 +28,16 @@ impl Session {
             *cancel = Cancel::Sent;
             send_cancel(now, core, client);
         }
-        if response.status() > 100 {
-            core.event(
-                self.id,
-                DialogEvent::Progress {
-                    status: response.status(),
-                    body: response.body().clone(),
-                },
-            );
+        let status = response.status();
+        if status == 100 {
+            return;
+        }
+        match self.handle_ringing(now, core, (client, cseq), response) {
+            Provisional::New => {
+                let body = body::any_session_description(response.headers(), response.body());
+                core.event(self.id, DialogEvent::Progress { status, body });
+            }
+            Provisional::OutOfTurn => core.layer.counters.repeats_received += 1,
         }
     }
 
@@ -103,11 +106,37 @@ impl Session {
             let contact = invite.headers().get(Name::Contact).unwrap_or_default();
             self.dialog.handle_way(flow, contact);
         }
+        let early = self.take_early(response);
         if self.dialog.establish(response).is_err() {
             return false; // no To: it was checked, so this cannot be
         }
-        core.acknowledge(now, client, &self.dialog, origin.cseq);
-        self.usage = Usage::Confirmed;
+        let headers = response.headers();
+        self.note_allow(headers);
+        self.timer.handle_answer(now, headers);
+        let mut body = body::any_session_description(headers, response.body());
+        let offer_is_theirs = core.layer.is_without_offer(client);
+        // Described while it rang, and PRACKed: then nothing is left to answer.
+        let is_late = offer_is_theirs && early.is_empty() && !body.is_empty();
+        if body.is_empty() {
+            body = early;
+        }
+        if is_late && !cancelled {
+            self.usage = Usage::AnswerDue {
+                client,
+                cseq: origin.cseq,
+                offer: body.clone(),
+                until: now + core.layer.timing().answer_due(),
+            };
+        } else {
+            core.acknowledge(now, client, &self.dialog, origin.cseq);
+            self.usage = Usage::Confirmed;
+        }
+        if !offer_is_theirs {
+            let ours = core.layer.client_request(client);
+            let ours = ours.map(|invite| invite.body().clone());
+            self.described
+                .offered(ours.unwrap_or_default(), body.clone());
+        }
         if cancelled {
             // The 2xx crossed our CANCEL: there is a call, and nobody wants it (§9.1).
             self.hang_up(now, core, &[]);
@@ -115,12 +144,27 @@ impl Session {
             core.event(
                 self.id,
                 DialogEvent::Answered {
-                    body: response.body().clone(),
+                    body,
                     headers: fields_of(response),
                 },
             );
         }
         true
+    }
+
+    /// The phone that answered may have had a dialog while it rang: its numbers go on.
+    ///
+    /// * returns what it said about the session then.
+    fn take_early(&mut self, response: &Response) -> bytes::Bytes {
+        let to = response.headers().to();
+        let tag = to.ok().and_then(|to| to.tag()).unwrap_or_default();
+        match self.early.take(tag) {
+            Some((dialog, description)) => {
+                self.dialog = dialog;
+                description
+            }
+            None => bytes::Bytes::new(),
+        }
     }
 
     /// Gives the ringing call up.
@@ -178,7 +222,7 @@ fn send_cancel(now: Instant, core: &mut Core, client: TransactionId) {
 pub(in crate::sip::endpoint) fn hang_up_fork(
     now: Instant,
     core: &mut Core,
-    client: TransactionId,
+    (client, spent): (TransactionId, Option<u32>),
     response: &Response,
 ) {
     let (Some(invite), Some(flow)) = (
@@ -187,7 +231,7 @@ pub(in crate::sip::endpoint) fn hang_up_fork(
     ) else {
         return;
     };
-    let Some(new) = new_dialog(invite) else {
+    let Some(mut new) = new_dialog(invite) else {
         return;
     };
     let contact = invite
@@ -196,6 +240,7 @@ pub(in crate::sip::endpoint) fn hang_up_fork(
         .unwrap_or_default()
         .to_owned();
     let cseq = new.cseq;
+    new.cseq = spent.unwrap_or(cseq); // it may have had PRACKs while it rang
     let mut dialog = Dialog::to_be(new, contact, flow);
     if dialog.establish(response).is_err() {
         return;

@@ -7,10 +7,12 @@ use bytes::Bytes;
 
 use super::{CommandError, Session, Usage};
 use crate::sip::dialog::invite_uas::{Due, Unacknowledged};
+use crate::sip::dialog::session_timer;
 use crate::sip::endpoint::author::{ALLOW, EXTENSIONS, SDP};
 use crate::sip::endpoint::core::Core;
 use crate::sip::endpoint::event::DialogEvent;
-use crate::sip::message::{Name, Request, ResponseBuilder};
+use crate::sip::message::body;
+use crate::sip::message::{Headers, Name, Request, ResponseBuilder};
 use crate::sip::transaction::TransactionId;
 
 /// How often a provisional is said again: proxies give a ringing call up after three minutes of silence (timer C),
@@ -53,6 +55,22 @@ impl Offered {
         }
     }
 
+    /// Its transaction.
+    pub(super) fn server(&self) -> TransactionId {
+        self.server
+    }
+
+    /// The header of the INVITE.
+    pub(super) fn headers(&self) -> &Headers {
+        self.request.headers()
+    }
+
+    /// The offer in the INVITE; empty when ours is wanted.
+    pub(super) fn description(&self) -> Bytes {
+        // What cannot be read was refused before there was a call.
+        body::session_description(self.request.headers(), self.request.body()).unwrap_or_default()
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.ringing {
             Ringing::Silent => None,
@@ -71,7 +89,7 @@ impl Session {
     }
 
     /// The response to the INVITE, as far as its status decides it.
-    fn respond_to_offer(
+    pub(super) fn respond_to_offer(
         &self,
         now: Instant,
         core: &mut Core,
@@ -106,8 +124,11 @@ impl Session {
         if !(101..200).contains(&status) {
             return Err(CommandError::Status(status));
         }
-        let response =
-            self.respond_to_offer(now, core, status, |response| with_sdp(response, body))?;
+        let response = if self.reliable.is_some() {
+            self.ring_reliably(now, core, status, body)?
+        } else {
+            self.respond_to_offer(now, core, status, |response| with_sdp(response, body))?
+        };
         if let Usage::Offered(offered) = &mut self.usage {
             offered.ringing = Ringing::Said {
                 status,
@@ -119,16 +140,32 @@ impl Session {
     }
 
     pub(super) fn repeat_ringing(&mut self, now: Instant, core: &mut Core) {
-        if let Usage::Offered(offered) = &mut self.usage
-            && let Ringing::Said {
-                status,
-                response,
-                again,
-            } = &mut offered.ringing
-            && *again <= now
-        {
-            *again = now + RING_AGAIN;
-            core.respond(now, offered.server, *status, response);
+        let Usage::Offered(offered) = &mut self.usage else {
+            return;
+        };
+        let Ringing::Said {
+            status,
+            response,
+            again,
+        } = &mut offered.ringing
+        else {
+            return;
+        };
+        if *again > now {
+            return;
+        }
+        *again = now + RING_AGAIN;
+        match &self.reliable {
+            None => core.respond(now, offered.server, *status, response),
+            // It is being repeated as it is.
+            Some(reliable) if reliable.is_waiting() => {}
+            // Who wants every ring acknowledged wants this one numbered too.
+            Some(_) => {
+                let status = *status;
+                if self.ring_reliably(now, core, status, Bytes::new()).is_err() {
+                    core.layer.counters.malformed += 1;
+                }
+            }
         }
     }
 
@@ -144,15 +181,28 @@ impl Session {
         if core.is_half_open(offered.source.ip()) {
             return self.refuse_half_open(now, core);
         }
-        let (server, answered) = (offered.server, !offered.request.body().is_empty());
+        let (server, offer) = (offered.server, offered.description());
+        let mut fields = session_timer::Fields::new();
+        if let Usage::Offered(offered) = &self.usage {
+            fields = self.timer.answer(now, offered.headers());
+        }
+        let offered = self.offered_ref()?;
         let cseq = offered
             .request
             .headers()
             .cseq()
             .map_or(0, |cseq| cseq.number);
+        let ours = body.clone();
         let response = self.respond_to_offer(now, core, 200, |response| {
-            with_sdp(supporting(response).headers(headers), body)
+            with_sdp(supporting(response).headers(&fields).headers(headers), body)
         })?;
+        let answered = !offer.is_empty();
+        if !ours.is_empty() {
+            self.described.answered(offer, ours);
+        }
+        if let Some(reliable) = &mut self.reliable {
+            reliable.handle_final();
+        }
         self.usage = Usage::Accepted {
             server,
             waiting: Unacknowledged::new(now, core.layer.timing(), cseq, response),
@@ -188,6 +238,7 @@ impl Session {
             return Err(CommandError::Status(status));
         }
         self.respond_to_offer(now, core, status, |response| response.headers(headers))?;
+        self.drop_negotiation(now, core);
         self.usage = Usage::Gone;
         Ok(())
     }
@@ -207,6 +258,7 @@ impl Session {
         if self.terminate_offer(now, core).is_err() {
             core.layer.counters.malformed += 1;
         }
+        self.drop_negotiation(now, core);
         self.usage = Usage::Gone;
         core.event(self.id, DialogEvent::Cancelled { reason });
     }
@@ -243,6 +295,9 @@ impl Session {
     /// The peer has our 2xx.
     pub(super) fn confirm(&mut self, now: Instant, core: &mut Core, body: Bytes) {
         let usage = std::mem::replace(&mut self.usage, Usage::Confirmed);
+        if !body.is_empty() {
+            self.described.offered(self.described.ours(), body.clone());
+        }
         core.event(self.id, DialogEvent::Acknowledged { body });
         if let Usage::Accepted {
             bye: Some(fields), ..
@@ -294,11 +349,7 @@ pub(super) fn with_sdp(response: ResponseBuilder<'_>, body: Bytes) -> ResponseBu
     }
 }
 
-/// Supported, when there is anything to name.
+/// Supported.
 pub(super) fn supporting(response: ResponseBuilder<'_>) -> ResponseBuilder<'_> {
-    if EXTENSIONS.is_empty() {
-        response
-    } else {
-        response.header(Name::Supported, EXTENSIONS.join(", "))
-    }
+    response.header(Name::Supported, EXTENSIONS.join(", "))
 }

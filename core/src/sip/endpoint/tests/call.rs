@@ -136,14 +136,22 @@ fn both_ends_may_hang_up_at_once() {
 #[test]
 fn an_invite_without_offer_reaches_the_call_as_one() {
     let mut pair = Pair::new();
-    pair.invite("");
+    let a = pair.invite("");
     pair.run(ms(20));
     assert!(pair.invited().offer.is_empty());
     let b = pair.invited().dialog;
     pair.answer(b);
     pair.run(ms(20));
     assert!(pair.messages[0].1.contains("Accept: application/sdp"));
-    assert_eq!(pair.ladder, ["A INVITE", "B 100", "B 200", "A ACK"]);
+    assert_eq!(pair.ladder, ["A INVITE", "B 100", "B 200"]);
+    let body = Bytes::from_static(b"v=0 theirs");
+    pair.command(End::Alice, a, Command::AnswerOffer { body: body.clone() });
+    pair.run(ms(20));
+    assert_eq!(pair.ladder[3..], ["A ACK"]);
+    assert_eq!(
+        pair.dialog_events(End::Bob),
+        [DialogEvent::Acknowledged { body }]
+    );
 }
 
 #[test]

@@ -266,3 +266,32 @@ fn a_request_whose_end_nobody_knows_is_answered_by_what_is_left_of_it() {
     raw.endpoint.handle_framing_error(&flow, &error);
     assert_eq!(raw.sent(), Vec::<String>::new());
 }
+
+#[test]
+fn a_request_whose_connection_breaks_is_said_once_more_by_another() {
+    let mut raw = Raw::new();
+    raw.flow.transport = Transport::Tcp;
+    let flow = raw.flow;
+    let invite = OutgoingInvite {
+        ways: flow.into(),
+        target: "sip:bot@10.0.0.1;transport=tcp".into(),
+        from: "<sip:alice@10.0.0.2>".into(),
+        to: String::new(),
+        call_id: String::new(),
+        account: None,
+        headers: Vec::new(),
+        body: Bytes::from_static(b"v=0"),
+    };
+    raw.endpoint.invite(raw.now, invite).unwrap();
+    raw.endpoint.handle_connected(&flow, Vec::new());
+    let first = transmits(&mut raw);
+    raw.endpoint.handle_closed(raw.now, &flow);
+    assert_eq!(transmits(&mut raw), first, "the same transaction");
+    assert_eq!(raw.events(), []);
+    raw.endpoint.handle_closed(raw.now, &flow);
+    assert_eq!(transmits(&mut raw), []);
+    assert!(matches!(
+        raw.events().as_slice(),
+        [DialogEvent::Refused { status: 503, .. }]
+    ));
+}

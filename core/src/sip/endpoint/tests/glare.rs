@@ -140,10 +140,10 @@ fn a_peer_that_always_answers_491_is_asked_four_times() {
 fn a_second_offer_while_one_is_open_gets_500() {
     let mut raw = Raw::new();
     let (dialog, tag) = raw.talking();
-    raw.send(&in_dialog("INVITE", 2, &tag, "z9hG4bK2", SDP, "v=0"));
-    let sent = raw.send(&in_dialog("INVITE", 3, &tag, "z9hG4bK3", SDP, "v=0"));
+    raw.send(&in_dialog("INVITE", 2, &tag, "z9hG4bK2", SDP, "v=0 new"));
+    let sent = raw.send(&in_dialog("INVITE", 3, &tag, "z9hG4bK3", SDP, "v=0 new"));
     assert_eq!(statuses(&sent), [100, 500]);
-    let sent = raw.send(&in_dialog("UPDATE", 4, &tag, "z9hG4bK4", SDP, "v=0"));
+    let sent = raw.send(&in_dialog("UPDATE", 4, &tag, "z9hG4bK4", SDP, "v=0 new"));
     assert_eq!(statuses(&sent), [500]);
     assert_eq!(statuses(&raw.command(dialog, answer(200))), [200]);
 }
@@ -169,7 +169,7 @@ fn an_update_with_an_offer_is_asked_about_and_needs_no_ack() {
 fn a_200_to_a_reinvite_that_is_never_acknowledged_ends_the_call() {
     let mut raw = Raw::new();
     let (dialog, tag) = raw.talking();
-    raw.send(&in_dialog("INVITE", 2, &tag, "z9hG4bK2", SDP, "v=0"));
+    raw.send(&in_dialog("INVITE", 2, &tag, "z9hG4bK2", SDP, "v=0 new"));
     raw.events();
     raw.command(dialog, answer(200));
     let sent = raw.run(Duration::from_secs(32));
@@ -187,7 +187,7 @@ fn a_200_to_a_reinvite_that_is_never_acknowledged_ends_the_call() {
 fn another_offer_says_that_the_200_arrived_when_its_ack_was_lost() {
     let mut raw = Raw::new();
     let (dialog, tag) = raw.talking();
-    raw.send(&in_dialog("INVITE", 2, &tag, "z9hG4bK2", SDP, "v=0"));
+    raw.send(&in_dialog("INVITE", 2, &tag, "z9hG4bK2", SDP, "v=0 new"));
     raw.command(dialog, answer(200));
     raw.events();
     assert_eq!(
@@ -202,7 +202,7 @@ fn another_offer_says_that_the_200_arrived_when_its_ack_was_lost() {
 fn a_cancelled_reinvite_gets_487_and_the_call_goes_on() {
     let mut raw = Raw::new();
     let (dialog, tag) = raw.talking();
-    let invite = in_dialog("INVITE", 2, &tag, "z9hG4bK2", SDP, "v=0");
+    let invite = in_dialog("INVITE", 2, &tag, "z9hG4bK2", SDP, "v=0 new");
     raw.send(&invite);
     let cancel = in_dialog("CANCEL", 2, &tag, "z9hG4bK2", "", "");
     assert_eq!(statuses(&raw.send(&cancel)), [200, 487]);

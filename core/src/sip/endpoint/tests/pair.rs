@@ -123,6 +123,16 @@ impl Pair {
 
     /// Alice calls Bob.
     pub(super) fn invite(&mut self, offer: &'static str) -> DialogId {
+        self.invite_with(offer, &[("X-Key", "1")])
+    }
+
+    /// The same with these header fields.
+    pub(super) fn invite_with(
+        &mut self,
+        offer: &'static str,
+        headers: &[(&str, &str)],
+    ) -> DialogId {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let invite = OutgoingInvite {
             ways: self.flow(End::Alice).into(),
             target: "sip:bob@10.0.0.2".into(),
@@ -130,7 +140,7 @@ impl Pair {
             to: String::new(),
             call_id: String::new(),
             account: None,
-            headers: vec![("X-Key".into(), "1".into())],
+            headers: headers.iter().map(own).collect(),
             body: Bytes::from_static(offer.as_bytes()),
         };
         let id = self.alice.invite(self.now, invite).unwrap();
@@ -141,6 +151,13 @@ impl Pair {
     pub(super) fn command(&mut self, end: End, dialog: DialogId, command: Command) {
         let now = self.now;
         self.end(end).command(now, dialog, command).unwrap();
+        self.collect();
+    }
+
+    /// The same where the state may forbid it.
+    pub(super) fn try_command(&mut self, end: End, dialog: DialogId, command: Command) {
+        let now = self.now;
+        let _ = self.end(end).command(now, dialog, command);
         self.collect();
     }
 
@@ -181,14 +198,14 @@ impl Pair {
 
     /// The call Bob was offered last.
     pub(super) fn invited(&self) -> Invited {
-        self.events
-            .iter()
-            .rev()
-            .find_map(|(_, event)| match event {
-                Event::Invited(invited) => Some((**invited).clone()),
-                Event::Dialog { .. } | Event::Locate { .. } | Event::Registration { .. } => None,
-            })
-            .expect("Bob was invited")
+        self.find_invited().expect("Bob was invited")
+    }
+
+    pub(super) fn find_invited(&self) -> Option<Invited> {
+        self.events.iter().rev().find_map(|(_, event)| match event {
+            Event::Invited(invited) => Some((**invited).clone()),
+            Event::Dialog { .. } | Event::Locate { .. } | Event::Registration { .. } => None,
+        })
     }
 
     pub(super) fn dialog_events(&self, of: End) -> Vec<DialogEvent> {

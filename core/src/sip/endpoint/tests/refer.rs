@@ -307,7 +307,7 @@ fn a_reinvite_may_cross_a_refer() {
         &tag,
         "z9hG4bK2",
         "Content-Type: application/sdp",
-        "v=0",
+        "v=0 new",
     ));
     let ok = Command::AnswerReinvite {
         status: 200,

@@ -126,15 +126,15 @@ fn a_refused_transfer_opens_nothing() {
 }
 
 #[test]
-fn a_silent_transferee_costs_a_timeout_and_nothing_else() {
+fn a_silent_transferee_is_answered_for_before_the_transferor_gives_up() {
     let (mut pair, a, b) = Pair::talking();
     pair.command(End::Bob, b, refer());
     pair.run(Duration::from_secs(33));
-    let reason = "Request Timeout".to_owned();
+    let reason = "Server Internal Error".to_owned();
     assert_eq!(
         pair.dialog_events(End::Bob),
         [DialogEvent::ReferAnswered {
-            status: 408,
+            status: 500,
             reason
         }]
     );

@@ -69,13 +69,13 @@ fn methods_we_do_not_speak_are_named_with_those_we_do() {
             .contains("INVITE, ACK, CANCEL, BYE")
     );
     assert_eq!(refused(&outside("REGISTER", "z9hG4bK1", "")).0, 405);
-    assert_eq!(refused(&outside("PRACK", "z9hG4bK1", "")).0, 405);
+    assert_eq!(refused(&outside("MESSAGE", "z9hG4bK1", "")).0, 405);
     assert_eq!(refused(&outside("FROBNICATE", "z9hG4bK1", "")).0, 501);
 }
 
 #[test]
 fn a_request_in_no_dialog_that_needs_one_gets_481() {
-    for method in ["BYE", "INFO", "UPDATE", "NOTIFY"] {
+    for method in ["BYE", "INFO", "UPDATE", "NOTIFY", "PRACK"] {
         assert_eq!(
             refused(&outside(method, "z9hG4bK1", "Event: refer")).0,
             481,
@@ -108,12 +108,15 @@ fn another_kind_of_address_gets_416() {
 
 #[test]
 fn what_is_required_and_unknown_gets_420() {
-    let (status, answer) = refused(&invite("z9hG4bK1", "Require: 100rel, precondition"));
+    let (status, answer) = refused(&invite(
+        "z9hG4bK1",
+        "Require: 100rel, precondition, timer, siprec",
+    ));
     assert_eq!(status, 420);
-    assert_eq!(header(&answer, "Unsupported"), Some("100rel, precondition"));
+    assert_eq!(header(&answer, "Unsupported"), Some("precondition, siprec"));
     let mut raw = Raw::new();
     assert_eq!(
-        statuses(&raw.send(&invite("z9hG4bK1", "Supported: 100rel"))),
+        statuses(&raw.send(&invite("z9hG4bK1", "Require: timer, 100REL, norefersub"))),
         [100]
     );
 }
@@ -123,7 +126,10 @@ fn a_body_we_cannot_read_gets_415() {
     let plain = invite("z9hG4bK1", "").replace("application/sdp", "text/plain");
     let (status, answer) = refused(&plain);
     assert_eq!(status, 415);
-    assert_eq!(header(&answer, "Accept"), Some("application/sdp"));
+    assert_eq!(
+        header(&answer, "Accept"),
+        Some("application/sdp, multipart/mixed")
+    );
     let (status, answer) = refused(&invite("z9hG4bK1", "Content-Encoding: gzip"));
     assert_eq!(status, 415);
     assert_eq!(header(&answer, "Accept-Encoding"), Some("identity"));

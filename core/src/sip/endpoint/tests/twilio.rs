@@ -96,7 +96,8 @@ Server: Baton\r
 Record-Route: <sip:192.0.2.60:5061;transport=tls;r2=on;lr>\r
 Record-Route: <sip:192.0.2.60;r2=on;lr>\r
 Contact: <sip:bot@192.0.2.10:5061;transport=tls>\r
-Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, NOTIFY, REFER, UPDATE\r
+Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, NOTIFY, REFER, UPDATE, PRACK\r
+Supported: timer, 100rel, norefersub\r
 Content-Type: application/sdp\r
 Content-Length: 3\r
 \r
