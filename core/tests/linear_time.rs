@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 /// Half way between linear (4) and quadratic (16), and a share for what does not grow.
 const GROWTH: u32 = 9;
 
-/// The shortest of many runs: what the work takes when nobody else is at it.
+/// The shortest of some runs: what the work takes when nobody else is in its way.
 fn cost(work: &mut dyn FnMut()) -> Duration {
-    let run = |work: &mut dyn FnMut()| {
+    let mut run = || {
         let start = Instant::now();
         work();
         start.elapsed()
     };
-    (0..15).map(|_| run(work)).min().unwrap_or_default()
+    (0..9).map(|_| run()).min().unwrap_or_default()
 }
 
 /// Everything that anybody asks of a message.
@@ -83,11 +83,17 @@ fn field(name: &str, piece: &str, octets: usize) -> Bytes {
 fn grows_linearly(what: &str, build: &dyn Fn(usize) -> Bytes, read: &dyn Fn(&Bytes), small: usize) {
     let (few, many) = (build(small), build(small * 4));
     assert!(many.len() > few.len() * 3, "{what}: four times the octets");
-    // The smaller one in turns, so that both take long enough for the clock.
-    let small = cost(&mut || (0..8).for_each(|_| read(&few)));
-    let large = cost(&mut || (0..8).for_each(|_| read(&many)));
-    let bound = small * GROWTH + Duration::from_micros(400);
-    assert!(large <= bound, "{what}: {small:?} became {large:?}");
+    let mut seen = Vec::new();
+    // A busy machine may spoil a comparison, but not each of some: twice the work is there every time.
+    for _ in 0..5 {
+        let small = cost(&mut || read(&few));
+        let large = cost(&mut || read(&many));
+        if large <= small * GROWTH + Duration::from_micros(100) {
+            return;
+        }
+        seen.push((small, large));
+    }
+    panic!("{what}: more than linear: {seen:?}");
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub(crate) enum Dial {
 #[derive(Debug, Clone)]
 pub(crate) struct House {
     pub(crate) sip: Config,
+    /// The other end's.
+    pub(crate) trunk: Config,
     pub(crate) call: call::Config,
     pub(crate) handoff: handoff::Config,
     pub(crate) placement: KeyPlacement,
@@ -56,6 +58,7 @@ impl Default for House {
     fn default() -> Self {
         Self {
             sip: Config::default(),
+            trunk: Config::default(),
             call: call::Config::default(),
             handoff: handoff::Config {
                 target: Some("sip:queue@flex.example.com".into()),
@@ -127,6 +130,7 @@ pub(crate) struct Task {
 pub(crate) struct Bridge {
     pub(crate) endpoint: Endpoint,
     pub(crate) address: SocketAddr,
+    transport: Transport,
     pub(crate) store: Arc<Store>,
     /// Where the names are that dialogs may hold, by URI.
     pub(crate) zone: BTreeMap<String, Vec<SocketAddr>>,
@@ -140,10 +144,16 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    pub(crate) fn new(house: House, address: SocketAddr, mut entropy: Entropy) -> Self {
+    pub(crate) fn new(
+        house: House,
+        address: SocketAddr,
+        transport: Transport,
+        mut entropy: Entropy,
+    ) -> Self {
         Self {
             endpoint: Endpoint::new(house.sip.clone(), entropy.fork()),
             address,
+            transport,
             store: Arc::new(Store::new()),
             zone: BTreeMap::new(),
             registrations: Vec::new(),
@@ -162,7 +172,7 @@ impl Bridge {
 
     fn flow(&self, remote: SocketAddr) -> Flow {
         Flow {
-            transport: Transport::Udp,
+            transport: self.transport,
             local: self.address,
             remote,
         }

@@ -8,7 +8,7 @@ use baton_core::sdp::{self, Direction, Offer};
 use baton_core::sip::auth::Account;
 use baton_core::sip::endpoint::{
     Command, CommandError, Config, DialogEvent, DialogId, Endpoint, Event, Flow, NotifyState,
-    OutgoingInvite, Transport,
+    OutgoingInvite, Transport, Ways,
 };
 use baton_core::vocab::Entropy;
 use bytes::Bytes;
@@ -53,6 +53,8 @@ pub(crate) struct Placing {
     pub(crate) account: Option<Account>,
     /// `None`: our ordinary offer.
     pub(crate) offer: Option<Bytes>,
+    /// Servers that the trunk tries before the bridge.
+    pub(crate) tries: Vec<SocketAddr>,
 }
 
 impl Default for Placing {
@@ -65,6 +67,7 @@ impl Default for Placing {
             ],
             account: None,
             offer: None,
+            tries: Vec::new(),
         }
     }
 }
@@ -76,18 +79,26 @@ pub(crate) struct FarEnd {
     /// Asks the bridge who it is.
     pub(crate) door: Option<Doorkeeper>,
     bridge: SocketAddr,
+    transport: Transport,
     callers: BTreeMap<DialogId, Caller>,
     entropy: Entropy,
     next_port: u16,
 }
 
 impl FarEnd {
-    pub(crate) fn new(address: SocketAddr, bridge: SocketAddr, mut entropy: Entropy) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        address: SocketAddr,
+        bridge: SocketAddr,
+        transport: Transport,
+        mut entropy: Entropy,
+    ) -> Self {
         Self {
-            endpoint: Endpoint::new(Config::default(), entropy.fork()),
+            endpoint: Endpoint::new(config, entropy.fork()),
             address,
             door: None,
             bridge,
+            transport,
             callers: BTreeMap::new(),
             entropy,
             next_port: 40_000,
@@ -96,10 +107,20 @@ impl FarEnd {
 
     const fn flow(&self) -> Flow {
         Flow {
-            transport: Transport::Udp,
+            transport: self.transport,
             local: self.address,
             remote: self.bridge,
         }
+    }
+
+    /// To the bridge, after these servers.
+    fn ways(&self, tries: &[SocketAddr]) -> Ways {
+        let servers = tries.iter().copied().chain([self.bridge]);
+        let flow = |remote| Flow {
+            remote,
+            ..self.flow()
+        };
+        Ways::of(servers.map(flow)).expect("the bridge is one")
     }
 
     pub(crate) fn places(&mut self, now: Instant, placing: &Placing) -> DialogId {
@@ -109,7 +130,7 @@ impl FarEnd {
         let mut media = sdp::Session::new(local);
         let ours = Bytes::from(media.offer());
         let invite = OutgoingInvite {
-            ways: self.flow().into(),
+            ways: self.ways(&placing.tries),
             target: format!("sip:{}@{}", placing.called, self.bridge),
             from: format!("\"Alice\" <sip:+15559870000@{}>", self.address.ip()),
             to: String::new(),
