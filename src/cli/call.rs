@@ -66,7 +66,12 @@ pub struct CallArgs {
     #[arg(long, value_name = "NAME", requires = "password")]
     pub user: Option<String>,
     /// The password of --user; better given as the environment variable BATON_CALL_PASSWORD
-    #[arg(long, value_name = "PASSWORD", env = "BATON_CALL_PASSWORD", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        env = "BATON_CALL_PASSWORD",
+        hide_env_values = true
+    )]
     pub password: Option<String>,
     /// Hang up this long after the answer: 30s (without it: when the far end does; in a load test 30s)
     #[arg(long, value_name = "TIME", value_parser = time)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use baton_core::media::rtp::source::LatchPolicy;
 use baton_core::media::{jitter, vad};
-use baton_core::sip::endpoint::{self, Transport};
 use baton_core::sip::auth::{Account, Algorithm};
+use baton_core::sip::endpoint::{self, Transport};
 use baton_core::sip::registration;
 use baton_core::sip::trunk::{Trunk, Trunks};
 use baton_core::vocab::SampleRate;
@@ -14,8 +14,8 @@ use baton_core::{admission, agent, call, handoff, sdp};
 use wildmatch::WildMatch;
 
 use super::{
-    Agent, AgentKind, Answer, BargeIn, Codec, Config, DigestHash, Handoff, HandoffFailure, Latch, OnClose,
-    OnFailure, PublicAddress, Route, SipTls, StoreUrl,
+    Agent, AgentKind, Answer, BargeIn, Codec, Config, DigestHash, Handoff, HandoffFailure, Latch,
+    OnClose, OnFailure, PublicAddress, Route, SipTls, StoreUrl,
 };
 use crate::bridge::Media;
 use crate::bridge::plan::Terms;
@@ -43,7 +43,12 @@ impl Config {
             },
             trunks: self.trunk_table(),
             realm: self.realm(),
-            algorithms: self.sip.digest.iter().map(|hash| hash.algorithm()).collect(),
+            algorithms: self
+                .sip
+                .digest
+                .iter()
+                .map(|hash| hash.algorithm())
+                .collect(),
             limits: self.endpoint_limits(),
             ..endpoint::Config::default()
         }
@@ -268,7 +273,11 @@ impl super::Trunk {
         Trunk {
             name: self.name.clone(),
             networks: self.from.clone(),
-            tls_names: self.tls_names.iter().map(|n| n.to_ascii_lowercase()).collect(),
+            tls_names: self
+                .tls_names
+                .iter()
+                .map(|n| n.to_ascii_lowercase())
+                .collect(),
             credentials: credentials.map(|login| account(&login.username, &login.password)),
             register: self.register.as_ref().map(|r| Arc::new(register(r))),
         }

@@ -413,7 +413,10 @@ mod tests {
         shards[1].legs.store(3, Ordering::Relaxed);
         metrics.sample_media(shards.iter());
         metrics.sample_sip(&Counters::default());
-        let standings = [("pbx".to_owned(), Standing::Failed(403)), ("itsp".to_owned(), Standing::Registered)];
+        let standings = [
+            ("pbx".to_owned(), Standing::Failed(403)),
+            ("itsp".to_owned(), Standing::Registered),
+        ];
         metrics.sample_registrations(&[("gone".to_owned(), Standing::Registered)]);
         metrics.sample_registrations(&standings);
         metrics.sample_admission(&admission::Counters {

@@ -38,7 +38,9 @@ fn answered() -> Ladder {
     let placing = as_account(account("s3cret"));
     let mut call = Ladder::calls_in(Weather::FINE, 1, proving, &placing);
     call.sends("401 Unauthorized").sends("180 Ringing");
-    call.sends("200 OK (INVITE)").receives("ACK").passes(secs(1));
+    call.sends("200 OK (INVITE)")
+        .receives("ACK")
+        .passes(secs(1));
     call
 }
 
@@ -102,7 +104,8 @@ fn a_caller_who_cannot_prove_anything_ends_with_the_question() {
 #[test]
 fn a_proof_that_was_overheard_opens_no_second_call() {
     let mut call = answered();
-    let is_proof = |message: &&Message| message.is("INVITE") && message.text.contains("Authorization:");
+    let is_proof =
+        |message: &&Message| message.is("INVITE") && message.text.contains("Authorization:");
     let ladder = call.world.wire.ladder();
     let overheard = ladder.iter().find(is_proof).expect("a proof").text.clone();
     let replayed = overheard
@@ -129,7 +132,10 @@ fn a_handoff_goes_on_when_the_trunk_asks_who_we_are() {
         .agent_is_told("handoff committed");
     call.sends("REFER").sends("REFER");
     let said = call.header("Authorization");
-    assert!(said.starts_with("Digest username=\"pbx\", realm=\"pbx\""), "{said}");
+    assert!(
+        said.starts_with("Digest username=\"pbx\", realm=\"pbx\""),
+        "{said}"
+    );
     assert!(said.contains("algorithm=SHA-256"), "{said}");
     call.refer_arrives().receives("202 Accepted");
     call.receives("NOTIFY sipfrag 200").sends("BYE");
@@ -147,7 +153,10 @@ fn a_nonce_that_goes_stale_again_and_again_is_followed_for_a_while() {
         door.forgets = 2;
     }
     call.agent_wants_handoff();
-    call.sends("REFER").sends("REFER").sends("REFER").sends("REFER");
+    call.sends("REFER")
+        .sends("REFER")
+        .sends("REFER")
+        .sends("REFER");
     call.refer_arrives().receives("202 Accepted");
     call.receives("NOTIFY sipfrag 200").sends("BYE");
     call.ends(EndKind::Transferred, EndBy::Bridge);

@@ -52,7 +52,10 @@ fn at(world: &mut World) -> &mut Registrar {
 
 fn is_bound(world: &World) -> bool {
     let now = world.now();
-    world.registrar.as_ref().is_some_and(|registrar| registrar.is_bound(now))
+    world
+        .registrar
+        .as_ref()
+        .is_some_and(|registrar| registrar.is_bound(now))
 }
 
 /// Whether the binding is there at every second of this time.
@@ -96,8 +99,15 @@ fn a_registrar_that_falls_silent_finds_us_again_when_it_is_back() {
     at(&mut world).silent = true;
     world.passes(secs(1200));
     assert!(!is_bound(&world));
-    assert_eq!(standings(&world), [Standing::Registered, Standing::Failed(408)]);
-    let sent = world.wire.ladder().iter().filter(|m| m.is("REGISTER") && !m.is_repeat);
+    assert_eq!(
+        standings(&world),
+        [Standing::Registered, Standing::Failed(408)]
+    );
+    let sent = world
+        .wire
+        .ladder()
+        .iter()
+        .filter(|m| m.is("REGISTER") && !m.is_repeat);
     let sent = sent.count();
     assert!(sent < 20, "it does not hammer: {sent}");
     at(&mut world).silent = false;
@@ -122,7 +132,12 @@ fn a_registrar_that_wants_longer_bindings_gets_them() {
     at(&mut world).least = 1800;
     world.passes(secs(1));
     assert!(stays_bound(&mut world, secs(4 * 3600)));
-    assert!(at(&mut world).accepted.iter().all(|seconds| *seconds == 1800));
+    assert!(
+        at(&mut world)
+            .accepted
+            .iter()
+            .all(|seconds| *seconds == 1800)
+    );
     assert_eq!(standings(&world), [Standing::Registered]);
 }
 
@@ -131,7 +146,11 @@ fn a_wrong_password_locks_nobody_out() {
     let mut world = registering(Weather::FINE, 1, "wrong");
     world.passes(secs(24 * 3600));
     assert!(!is_bound(&world));
-    let sent = world.wire.ladder().iter().filter(|m| m.is("REGISTER") && !m.is_repeat);
+    let sent = world
+        .wire
+        .ladder()
+        .iter()
+        .filter(|m| m.is("REGISTER") && !m.is_repeat);
     let sent = sent.count();
     assert!((60..250).contains(&sent), "{sent} in a day");
 }

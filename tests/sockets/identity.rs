@@ -31,7 +31,10 @@ fn a_telephone_with_a_password_is_asked_for_it_and_answered() {
     assert_eq!(call["end"]["kind"], "caller_hung_up");
     assert_eq!(call["trunk"], "phones");
     let metrics = metrics(&baton);
-    assert!(metrics.contains("baton_sip_challenged_total 1"), "{metrics}");
+    assert!(
+        metrics.contains("baton_sip_challenged_total 1"),
+        "{metrics}"
+    );
 }
 
 fn metrics(baton: &crate::support::Baton) -> String {

@@ -301,7 +301,8 @@ impl Answer {
             .values(Name::Contact)
             .filter_map(NameAddr::parse)
             .find(|contact| {
-                Uri::parse(contact.uri).is_ok_and(|uri| uri.user().is_some_and(|user| user == token))
+                Uri::parse(contact.uri)
+                    .is_ok_and(|uri| uri.user().is_some_and(|user| user == token))
             });
         let named = ours.and_then(|contact| contact.params.value("expires").and_then(seconds));
         Self {
@@ -459,9 +460,15 @@ mod tests {
         };
         assert!(between(silence[1], 2, 5), "{silence:?}");
         assert!(between(silence[2], 5, 10), "{silence:?}");
-        assert!(silence[8..].iter().all(|w| between(*w, 150, 300)), "{silence:?}");
+        assert!(
+            silence[8..].iter().all(|w| between(*w, 150, 300)),
+            "{silence:?}"
+        );
         assert!(between(refusal[1], 30, 60), "{refusal:?}");
-        assert!(refusal[8..].iter().all(|w| between(*w, 900, 1800)), "{refusal:?}");
+        assert!(
+            refusal[8..].iter().all(|w| between(*w, 900, 1800)),
+            "{refusal:?}"
+        );
     }
 
     #[test]
@@ -495,7 +502,10 @@ mod tests {
         desk.sleeps();
         desk.asks();
         desk.hears(408);
-        assert!(desk.machine.is_bound(desk.now), "the old binding still holds");
+        assert!(
+            desk.machine.is_bound(desk.now),
+            "the old binding still holds"
+        );
         assert!(desk.sleeps().0 <= SOON);
     }
 
@@ -507,7 +517,11 @@ mod tests {
         assert_eq!(step, Step::Idle);
         assert_eq!(desk.machine.standing(), Standing::Failed(503));
         assert_eq!(desk.sleeps().1, Step::Locate);
-        assert_eq!(desk.sleeps(), (PATIENCE, Step::Idle), "nobody said anything");
+        assert_eq!(
+            desk.sleeps(),
+            (PATIENCE, Step::Idle),
+            "nobody said anything"
+        );
         assert_eq!(desk.asks(), Step::Idle, "and now it is too late");
     }
 
@@ -516,7 +530,10 @@ mod tests {
         let mut desk = Desk::bound(300);
         assert_eq!(desk.machine.leave(desk.now), Step::Register(0));
         assert_eq!(desk.machine.leave(desk.now), Step::Idle);
-        assert_eq!((desk.machine.deadline(), desk.machine.is_gone()), (None, false));
+        assert_eq!(
+            (desk.machine.deadline(), desk.machine.is_gone()),
+            (None, false)
+        );
         assert_eq!(desk.hears(200), Step::Idle);
         assert!(desk.machine.is_gone());
         let mut fresh = Desk::new();
@@ -547,7 +564,9 @@ mod tests {
     }
 
     fn response(lines: &[(Name, &str)]) -> Response {
-        let request = Request::builder(Method::Register, "sip:pbx").build().unwrap();
+        let request = Request::builder(Method::Register, "sip:pbx")
+            .build()
+            .unwrap();
         let mut response = Response::builder_for(&request, 200);
         for (name, value) in lines {
             response = response.header(*name, value);
@@ -560,13 +579,23 @@ mod tests {
         let granted = |lines: &[(Name, &str)]| Answer::of(&response(lines), "tok").granted;
         let contact = |value| (Name::Contact, value);
         let expires = (Name::Expires, "60");
-        let several = contact("<sip:a@h>;expires=9, \"x, y\" <sip:tok@h;transport=tcp>;q=1;expires=120");
+        let several =
+            contact("<sip:a@h>;expires=9, \"x, y\" <sip:tok@h;transport=tcp>;q=1;expires=120");
         assert_eq!(granted(&[several, expires]), Some(120));
         assert_eq!(granted(&[contact("sip:tok@h;expires=30")]), Some(30));
-        assert_eq!(granted(&[contact("<sip:a@h>;expires=9"), expires]), Some(60));
+        assert_eq!(
+            granted(&[contact("<sip:a@h>;expires=9"), expires]),
+            Some(60)
+        );
         assert_eq!(granted(&[contact("<sip:tok@h>")]), None);
-        assert_eq!(granted(&[contact("<sip:tok@h>;expires=99999999999")]), Some(u32::MAX));
-        assert_eq!(granted(&[contact("<sip:tok@h>;expires=-1"), expires]), Some(60));
+        assert_eq!(
+            granted(&[contact("<sip:tok@h>;expires=99999999999")]),
+            Some(u32::MAX)
+        );
+        assert_eq!(
+            granted(&[contact("<sip:tok@h>;expires=-1"), expires]),
+            Some(60)
+        );
         assert_eq!(granted(&[]), None);
     }
 
@@ -583,16 +612,16 @@ mod tests {
         let is = |request: &str, record: &str| Some((request.to_owned(), record.to_owned()));
         assert_eq!(
             of("sip:pbx.example.com:5070;transport=tcp", "bot"),
-            is("sip:pbx.example.com:5070;transport=tcp", "sip:bot@pbx.example.com")
+            is(
+                "sip:pbx.example.com:5070;transport=tcp",
+                "sip:bot@pbx.example.com"
+            )
         );
         assert_eq!(
             of("sips:100@[2001:db8::1]?x=y", "bot"),
             is("sips:[2001:db8::1]", "sips:100@[2001:db8::1]")
         );
-        assert_eq!(
-            of("sip:pbx", "a b@c"),
-            is("sip:pbx", "sip:a%20b%40c@pbx")
-        );
+        assert_eq!(of("sip:pbx", "a b@c"), is("sip:pbx", "sip:a%20b%40c@pbx"));
         for bad in ["pbx.example.com", "tel:+1555", "sip:", ""] {
             assert_eq!(of(bad, "bot"), None, "{bad}");
         }

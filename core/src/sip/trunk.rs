@@ -166,7 +166,9 @@ impl Trunks {
 
 /// Whether a certificate's name is the one that is meant (RFC 5922 §7.2, RFC 9525 §6.3): a `*.` stands for one label.
 fn is_name(known: &str, name: &str) -> bool {
-    let scheme = name.split_once(':').filter(|(s, _)| matches!(*s, "sip" | "sips"));
+    let scheme = name
+        .split_once(':')
+        .filter(|(s, _)| matches!(*s, "sip" | "sips"));
     let host = scheme.map_or(name, |(_, host)| host);
     match known.strip_prefix("*.") {
         Some(domain) => host
@@ -215,7 +217,8 @@ mod tests {
             names: &names,
         };
         let found = trunks.candidates(&caller, |_| false);
-        let shown = |c: &Candidate<'_>| format!("{}{}", c.name, if c.proof.is_some() { "?" } else { "" });
+        let shown =
+            |c: &Candidate<'_>| format!("{}{}", c.name, if c.proof.is_some() { "?" } else { "" });
         found.iter().map(shown).collect()
     }
 
@@ -343,7 +346,10 @@ mod tests {
 
     #[test]
     fn a_trunk_holds_what_its_networks_hold_and_no_other_trunks() {
-        let trunks = Trunks::new(vec![listed("a", &["54.0.0.0/8"]), listed("b", &["10.0.0.0/8"])]);
+        let trunks = Trunks::new(vec![
+            listed("a", &["54.0.0.0/8"]),
+            listed("b", &["10.0.0.0/8"]),
+        ]);
         assert!(trunks.holds("a", ip("::ffff:54.1.2.3")));
         assert!(!trunks.holds("a", ip("10.1.2.3")));
         assert!(!trunks.holds("gone", ip("10.1.2.3")));

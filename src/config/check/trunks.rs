@@ -91,14 +91,19 @@ fn registrar(register: &Register, place: &str, found: &mut Vec<Finding>) {
 
 fn realm(config: &Config, found: &mut Vec<Finding>) {
     let realm = config.sip.realm.as_deref();
-    if realm.is_some_and(|realm| realm.is_empty() || realm.len() > 128 || realm.chars().any(char::is_control)) {
+    if realm.is_some_and(|realm| {
+        realm.is_empty() || realm.len() > 128 || realm.chars().any(char::is_control)
+    }) {
         found.push(Finding::error(
             "[sip] realm",
             "is empty, longer than 128 octets, or has control characters",
             "write the name your telephones know, or leave it out",
         ));
     }
-    let proving = config.trunks.iter().any(|trunk| trunk.credentials.is_some());
+    let proving = config
+        .trunks
+        .iter()
+        .any(|trunk| trunk.credentials.is_some());
     if config.sip.digest.is_empty() && proving {
         found.push(Finding::error(
             "[sip] digest",
@@ -136,7 +141,8 @@ mod tests {
             let found = errors(&format!("[[trunk]]\nname = \"t\"\n{lines}"));
             assert_eq!(found, Vec::<String>::new(), "{lines}");
         }
-        let named = "[[trunk]]\nname = \"t\"\ntls_names = [\"*.pstn.twilio.com\", \"pbx.example.com\"]";
+        let named =
+            "[[trunk]]\nname = \"t\"\ntls_names = [\"*.pstn.twilio.com\", \"pbx.example.com\"]";
         assert_eq!(errors(&format!("{CLIENT_CA}{named}")), Vec::<String>::new());
     }
 
@@ -145,8 +151,14 @@ mod tests {
         for (lines, what) in [
             ("", "matches nobody"),
             ("tls_names = [\"pbx.example.com\"]", "nobody is asked"),
-            ("credentials = { username = \"\", password = \"p\" }", "username is empty"),
-            ("credentials = { username = \"u\", password = \"a\\nb\" }", "password is empty or has"),
+            (
+                "credentials = { username = \"\", password = \"p\" }",
+                "username is empty",
+            ),
+            (
+                "credentials = { username = \"u\", password = \"a\\nb\" }",
+                "password is empty or has",
+            ),
             (
                 "register = { registrar = \"pbx.example.com\", username = \"b\", password = \"p\" }",
                 "registrar",
@@ -171,7 +183,10 @@ mod tests {
         assert_eq!(errors("[sip]\nrealm = \"\"").len(), 1);
         let login = "[[trunk]]\nname = \"t\"\ncredentials = { username = \"u\", password = \"p\" }";
         assert_eq!(errors(&format!("[sip]\ndigest = []\n{login}")).len(), 1);
-        assert_eq!(errors(&format!("[sip]\ndigest = [\"MD5\"]\n{login}")).len(), 0);
+        assert_eq!(
+            errors(&format!("[sip]\ndigest = [\"MD5\"]\n{login}")).len(),
+            0
+        );
         assert_eq!(errors("[sip]\nrealm = \"voice.example.com\"").len(), 0);
     }
 

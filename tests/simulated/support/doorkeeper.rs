@@ -31,7 +31,11 @@ impl Doorkeeper {
         entropy: &mut Entropy,
     ) -> Self {
         Self {
-            authenticator: Authenticator::new("pbx", &[Algorithm::SHA_256, Algorithm::MD5], entropy),
+            authenticator: Authenticator::new(
+                "pbx",
+                &[Algorithm::SHA_256, Algorithm::MD5],
+                entropy,
+            ),
             account,
             methods,
             let_in: BTreeSet::new(),
@@ -91,7 +95,10 @@ impl Doorkeeper {
         let values = self
             .authenticator
             .challenges(now, datagram.from.ip(), stale);
-        let lines: Vec<_> = values.iter().map(|v| (Name::WwwAuthenticate, v.as_str())).collect();
+        let lines: Vec<_> = values
+            .iter()
+            .map(|v| (Name::WwwAuthenticate, v.as_str()))
+            .collect();
         Self::answer(request, 401, &lines)
     }
 

@@ -68,7 +68,9 @@ impl Registrar {
 
     fn binds(&mut self, now: Instant, request: &Request) -> Bytes {
         let headers = request.headers();
-        let expires = headers.get(Name::Expires).and_then(|text| text.parse().ok());
+        let expires = headers
+            .get(Name::Expires)
+            .and_then(|text| text.parse().ok());
         let expires: u32 = expires.expect("Expires");
         if expires > 0 && expires < self.least {
             let least = self.least.to_string();

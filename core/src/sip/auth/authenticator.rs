@@ -255,7 +255,13 @@ mod tests {
     fn nothing_or_nonsense_proves_nothing() {
         let mut desk = Desk::new();
         assert_eq!(desk.verify(&[]), WRONG);
-        for nonsense in ["", "Basic abc", "Digest", "Digest realm=\"baton\"", "\"\"\""] {
+        for nonsense in [
+            "",
+            "Basic abc",
+            "Digest",
+            "Digest realm=\"baton\"",
+            "\"\"\"",
+        ] {
             assert_eq!(desk.verify(&[nonsense.into()]), WRONG, "{nonsense}");
         }
     }

@@ -150,7 +150,9 @@ fn strongest(response: &Headers) -> Result<Vec<(Name, Challenge)>, Unanswerable>
     let mut chosen: Vec<(Name, Challenge)> = Vec::new();
     let mut read = false;
     for (asks, answers) in kinds {
-        let challenges = response.all(asks).filter_map(|v| Challenge::parse_all(v).ok());
+        let challenges = response
+            .all(asks)
+            .filter_map(|v| Challenge::parse_all(v).ok());
         for challenge in challenges.flatten() {
             read = true;
             if challenge.answerable().is_none() {
@@ -229,10 +231,7 @@ mod tests {
             fields.iter().map(read).collect()
         }
 
-        fn challenged(
-            &mut self,
-            lines: &[(Name, &str)],
-        ) -> Result<Vec<Credentials>, Unanswerable> {
+        fn challenged(&mut self, lines: &[(Name, &str)]) -> Result<Vec<Credentials>, Unanswerable> {
             let mut response = Response::builder_for(&self.sent, 401);
             for (name, value) in lines {
                 response = response.header(*name, value);
@@ -258,7 +257,10 @@ mod tests {
         let said = client
             .challenged(&[
                 (WWW, MD5),
-                (WWW, r#"Digest realm="r", nonce="n2", qop="auth", algorithm=SHA-256"#),
+                (
+                    WWW,
+                    r#"Digest realm="r", nonce="n2", qop="auth", algorithm=SHA-256"#,
+                ),
                 (WWW, r#"Digest realm="r", nonce="n3", algorithm=AKAv2-MD5"#),
             ])
             .unwrap();

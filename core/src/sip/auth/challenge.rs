@@ -134,7 +134,8 @@ mod tests {
         let old = one(r#"digest NONCE="n", Realm="", stale="TRUE""#);
         assert_eq!((old.realm.as_str(), old.stale), ("", true));
         assert_eq!(old.answerable(), Some(Algorithm::MD5));
-        let list = one(r#"Digest realm="r", nonce="n", qop="auth-int, auth", domain="sip:a sip:b""#);
+        let list =
+            one(r#"Digest realm="r", nonce="n", qop="auth-int, auth", domain="sip:a sip:b""#);
         assert_eq!(list.qop, Qop::Auth);
         let odd = one(r#"Digest realm="r", nonce="n", qop=auth, algorithm="SHA-256", x-new=1"#);
         assert_eq!(odd.answerable(), Some(Algorithm::SHA_256));

@@ -115,7 +115,13 @@ mod tests {
             let changed = String::from_utf8(changed).unwrap();
             assert_eq!(nonces.read(&changed, HERE), None, "{changed}");
         }
-        for foreign in ["", "dcd98b7102dd2f0e", "é", &"A".repeat(40), &"A".repeat(9000)] {
+        for foreign in [
+            "",
+            "dcd98b7102dd2f0e",
+            "é",
+            &"A".repeat(40),
+            &"A".repeat(9000),
+        ] {
             assert_eq!(nonces.read(foreign, HERE), None);
         }
     }

@@ -148,12 +148,18 @@ mod tests {
     #[test]
     fn schemes_and_parameters_are_told_apart_by_what_follows() {
         for (text, read) in [
-            (r#"Digest realm="a, b", nonce=n"#, "Digest(realm=a, b|nonce=n)"),
+            (
+                r#"Digest realm="a, b", nonce=n"#,
+                "Digest(realm=a, b|nonce=n)",
+            ),
             (
                 r#"Digest realm="a",nonce="n" , Digest realm="b", nonce="m""#,
                 "Digest(realm=a|nonce=n) Digest(realm=b|nonce=m)",
             ),
-            (r#"Basic, Digest a="Digest x=y, z""#, "Basic() Digest(a=Digest x=y, z)"),
+            (
+                r#"Basic, Digest a="Digest x=y, z""#,
+                "Basic() Digest(a=Digest x=y, z)",
+            ),
             (r#",, Digest  a = "1" ,, b=2,"#, "Digest(a=1|b=2)"),
             (r#"Digest a="1" b="2""#, "Digest(a=1|b=2)"),
             (r#"Digest a="q\"u\\o", b="#, "Digest(a=q\"u\\o|b=)"),

@@ -226,7 +226,9 @@ impl Core {
         } = self.author.in_dialog(dialog, &method, |ways| {
             choose(now, ways, connections, penalties)
         });
-        let request = self.authorized(now, dialog, &method, more(builder)).build()?;
+        let request = self
+            .authorized(now, dialog, &method, more(builder))
+            .build()?;
         let origin = Origin {
             owner,
             purpose,

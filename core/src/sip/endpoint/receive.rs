@@ -357,7 +357,10 @@ fn invited(
         call_id: headers.call_id().unwrap_or_default().to_owned(),
         request_uri: request.uri().to_owned(),
         called: if by_contact {
-            headers.to().map(|to| shown_user(to.uri)).unwrap_or_default()
+            headers
+                .to()
+                .map(|to| shown_user(to.uri))
+                .unwrap_or_default()
         } else {
             shown_user(request.uri())
         },

@@ -65,8 +65,9 @@ impl Registrations {
         let mut bindings = self.all.values().filter(|binding| binding.trunk == trunk);
         bindings.any(|binding| {
             let source = flow.remote.ip().to_canonical();
-            let is_registrar =
-                |way: Flow| way.remote.ip().to_canonical() == source && binding.machine.is_bound(now);
+            let is_registrar = |way: Flow| {
+                way.remote.ip().to_canonical() == source && binding.machine.is_bound(now)
+            };
             binding.is_contact(uri) || binding.way.is_some_and(is_registrar)
         })
     }
@@ -197,7 +198,8 @@ impl Endpoint {
         if status < 200 {
             return;
         }
-        if matches!(status, 401 | 407) && binding.answer_challenge(now, &mut self.core, client, response)
+        if matches!(status, 401 | 407)
+            && binding.answer_challenge(now, &mut self.core, client, response)
         {
             self.core.layer.counters.challenges_answered += 1;
             return;
@@ -250,9 +252,7 @@ impl Endpoint {
         };
         if let Err(why) = done {
             tracing::warn!(trunk = binding.trunk, %why, "a REGISTER cannot be written");
-            binding
-                .machine
-                .handle_answer(now, Answer::none(500), dice);
+            binding.machine.handle_answer(now, Answer::none(500), dice);
         }
         self.settle_registration(id);
     }
@@ -354,18 +354,20 @@ impl Binding {
         Ok(())
     }
 
-    fn send_again(&mut self, now: Instant, core: &mut Core, expires: u32) -> Result<(), BuildError> {
+    fn send_again(
+        &mut self,
+        now: Instant,
+        core: &mut Core,
+        expires: u32,
+    ) -> Result<(), BuildError> {
         let Some(client) = self.client else {
             return Ok(());
         };
         let uri = self.register.addresses().map(|(uri, _)| uri);
         let cnonce = core.author.tag();
-        let mut fields = self.authorizations.fields(
-            now,
-            &Method::Register,
-            &uri.unwrap_or_default(),
-            &cnonce,
-        );
+        let mut fields =
+            self.authorizations
+                .fields(now, &Method::Register, &uri.unwrap_or_default(), &cnonce);
         fields.push((Name::Expires, expires.to_string()));
         let cseq = self.next_cseq();
         core.say_again(now, client, cseq, &fields)
@@ -382,20 +384,17 @@ impl Binding {
         let Some(request) = core.layer.client_request(client) else {
             return false;
         };
-        let challenged = self.authorizations.handle_challenge(
-            now,
-            request.headers(),
-            response.headers(),
-            tries,
-        );
+        let challenged =
+            self.authorizations
+                .handle_challenge(now, request.headers(), response.headers(), tries);
         if let Err(why) = challenged {
             tracing::debug!(%why, "a registrar's challenge is not answered");
             return false;
         }
         let cnonce = core.author.tag();
-        let fields =
-            self.authorizations
-                .fields(now, request.method(), request.uri(), &cnonce);
+        let fields = self
+            .authorizations
+            .fields(now, request.method(), request.uri(), &cnonce);
         let cseq = self.next_cseq();
         core.say_again(now, client, cseq, &fields).is_ok()
     }

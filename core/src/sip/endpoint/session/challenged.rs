@@ -36,12 +36,10 @@ impl Session {
             self.early.with(tag).unwrap_or(&mut self.dialog)
         };
         let cnonce = core.author.tag();
-        let answered = dialog.acquaintance_mut().answer(
-            now,
-            request,
-            response.headers(),
-            (tries, &cnonce),
-        );
+        let answered =
+            dialog
+                .acquaintance_mut()
+                .answer(now, request, response.headers(), (tries, &cnonce));
         let fields = match answered {
             Ok(fields) => fields,
             Err(why) => {

@@ -154,9 +154,15 @@ fn a_trunk_that_need_not_prove_itself_is_taken_where_nobody_proved_anything() {
 #[test]
 fn options_are_answered_unasked_and_other_requests_outside_dialogs_are_asked() {
     let mut raw = raw(vec![proving(&[])]);
-    assert_eq!(statuses(&raw.send(&outside("OPTIONS", "z9hG4bK1", ""))), [200]);
+    assert_eq!(
+        statuses(&raw.send(&outside("OPTIONS", "z9hG4bK1", ""))),
+        [200]
+    );
     assert_eq!(statuses(&raw.send(&outside("BYE", "z9hG4bK2", ""))), [401]);
-    assert_eq!(statuses(&raw.send(&outside("CANCEL", "z9hG4bK3", ""))), [481]);
+    assert_eq!(
+        statuses(&raw.send(&outside("CANCEL", "z9hG4bK3", ""))),
+        [481]
+    );
     assert!(raw.send(&outside("ACK", "z9hG4bK4", "")).is_empty());
 }
 
@@ -171,7 +177,10 @@ fn talking(raw: &mut Raw) -> String {
     };
     let sent = raw.command(dialog, answer);
     let tag = super::raw::tag_of(&sent[0]);
-    assert!(raw.send(&in_dialog("ACK", 1, &tag, "z9hG4bKa", "", "")).is_empty());
+    assert!(
+        raw.send(&in_dialog("ACK", 1, &tag, "z9hG4bKa", "", ""))
+            .is_empty()
+    );
     tag
 }
 
@@ -204,7 +213,9 @@ fn from_another_address_a_dialog_must_be_proved_again() {
 fn a_flood_of_challenges_leaves_nothing_behind() {
     let mut raw = raw(vec![proving(&[])]);
     for n in 0..2000_u32 {
-        raw.flow.remote.set_ip(std::net::IpAddr::from((0x0b00_0000 + n).to_be_bytes()));
+        raw.flow
+            .remote
+            .set_ip(std::net::IpAddr::from((0x0b00_0000 + n).to_be_bytes()));
         let sent = raw.send(&invite(&format!("z9hG4bK{n}"), ""));
         assert_eq!(statuses(&sent), [401]);
         assert!(header(&sent[0], "Contact").is_none());

@@ -14,7 +14,8 @@ use crate::sip::trunk::{Trunk, Trunks};
 
 const WWW: &str = "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"n1\", qop=\"auth\"";
 const OTHER: &str = "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"n2\", qop=\"auth\"";
-const STALE: &str = "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"n3\", qop=\"auth\", stale=true";
+const STALE: &str =
+    "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"n3\", qop=\"auth\", stale=true";
 const PROXY: &str =
     "Proxy-Authenticate: Digest realm=\"proxy\", nonce=\"p1\", qop=\"auth\", algorithm=SHA-256";
 
@@ -77,7 +78,10 @@ fn a_challenged_bye_is_said_again_with_the_next_number_and_an_answer() {
     assert_ne!(header(&again, "Via"), header(&first, "Via"));
     assert_eq!(header(&again, "Call-ID"), header(&first, "Call-ID"));
     let answer = credentials(&again, "Authorization");
-    assert_eq!((answer.username.as_str(), answer.realm.as_str()), ("bot", "pbx"));
+    assert_eq!(
+        (answer.username.as_str(), answer.realm.as_str()),
+        ("bot", "pbx")
+    );
     assert!(again.starts_with(&format!("BYE {} SIP", answer.uri)));
     assert!(says(&mut raw, &again, "200 OK", "").is_empty());
     assert_eq!(raw.events(), [DialogEvent::ByeAnswered { status: 200 }]);
@@ -103,8 +107,13 @@ fn a_refused_account_is_not_said_again_whatever_the_nonce() {
         let again = says(&mut raw, &first, "401 Unauthorized", WWW).remove(0);
         assert!(says(&mut raw, &again, "401 Unauthorized", more).is_empty());
         let events = raw.events();
-        let answered = |e: &DialogEvent| matches!(e, DialogEvent::ReferAnswered { status: 401, .. });
-        assert_eq!(events.iter().filter(|e| answered(e)).count(), 1, "{events:?}");
+        let answered =
+            |e: &DialogEvent| matches!(e, DialogEvent::ReferAnswered { status: 401, .. });
+        assert_eq!(
+            events.iter().filter(|e| answered(e)).count(),
+            1,
+            "{events:?}"
+        );
     }
 }
 
@@ -144,7 +153,10 @@ fn a_proxy_and_the_far_end_may_both_ask() {
     assert!(says(&mut raw, &third, "202 Accepted", "").is_empty());
     // The next request knows what both want.
     let bye = raw.command(dialog, bye()).remove(0);
-    assert_eq!(credentials(&bye, "Proxy-Authorization").counted.unwrap().nc, 3);
+    assert_eq!(
+        credentials(&bye, "Proxy-Authorization").counted.unwrap().nc,
+        3
+    );
     assert_eq!(credentials(&bye, "Authorization").counted.unwrap().nc, 2);
 }
 
@@ -156,7 +168,9 @@ fn a_notify_names_the_refer_by_the_number_it_was_said_again_with() {
     let again = says(&mut raw, &first, "401 Unauthorized", WWW).remove(0);
     says(&mut raw, &again, "202 Accepted", "");
     let notify = |branch, cseq, id: u32| {
-        let more = format!("Event: refer;id={id}\nSubscription-State: active\nContent-Type: message/sipfrag");
+        let more = format!(
+            "Event: refer;id={id}\nSubscription-State: active\nContent-Type: message/sipfrag"
+        );
         super::raw::in_dialog("NOTIFY", cseq, &tag, branch, &more, "SIP/2.0 100 Trying")
     };
     let id = cseq(&again);
@@ -168,7 +182,14 @@ fn a_notify_names_the_refer_by_the_number_it_was_said_again_with() {
 fn a_challenged_notify_of_ours_is_said_again() {
     let mut raw = raw(true);
     let (dialog, tag) = raw.talking();
-    let refer = super::raw::in_dialog("REFER", 2, &tag, "z9hG4bKr", "Refer-To: <sip:a@10.0.0.1>", "");
+    let refer = super::raw::in_dialog(
+        "REFER",
+        2,
+        &tag,
+        "z9hG4bKr",
+        "Refer-To: <sip:a@10.0.0.1>",
+        "",
+    );
     raw.send(&refer);
     raw.command(dialog, Command::AnswerRefer { status: 202 });
     let notify = Command::Notify {
@@ -200,7 +221,11 @@ fn place(raw: &mut Raw, account: Option<Account>) -> (DialogId, String) {
 fn a_challenged_invite_is_acknowledged_and_said_again_and_its_ack_bears_the_answer() {
     let mut raw = Raw::new();
     let (_, first) = place(&mut raw, Some(Account::new("bot", "s3cret")));
-    let sent = raw.send(&response(&first, "407 Proxy Authentication Required", PROXY));
+    let sent = raw.send(&response(
+        &first,
+        "407 Proxy Authentication Required",
+        PROXY,
+    ));
     assert!(sent[0].starts_with("ACK "), "{sent:?}");
     assert_eq!(cseq(&sent[0]), cseq(&first));
     assert!(header(&sent[0], "Proxy-Authorization").is_none());
@@ -209,11 +234,18 @@ fn a_challenged_invite_is_acknowledged_and_said_again_and_its_ack_bears_the_answ
     assert_eq!(header(again, "From"), header(&first, "From"));
     assert!(again.ends_with("\r\n\r\nv=0"));
     // The ACK of the refused one was lost: its repeat is still acknowledged.
-    let sent = raw.send(&response(&first, "407 Proxy Authentication Required", PROXY));
+    let sent = raw.send(&response(
+        &first,
+        "407 Proxy Authentication Required",
+        PROXY,
+    ));
     assert_eq!(sent.len(), 1);
     assert!(sent[0].starts_with("ACK "));
     let ok = response(again, "200 OK", "Contact: <sip:human@10.0.0.1>");
-    let ok = ok.replace("To: <sip:human@10.0.0.1>", "To: <sip:human@10.0.0.1>;tag=far");
+    let ok = ok.replace(
+        "To: <sip:human@10.0.0.1>",
+        "To: <sip:human@10.0.0.1>;tag=far",
+    );
     let ack = raw.send(&ok).remove(0);
     assert!(ack.starts_with("ACK "));
     assert_eq!(cseq(&ack), cseq(again));

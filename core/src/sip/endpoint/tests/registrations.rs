@@ -160,9 +160,16 @@ fn cseq(register: &str) -> u32 {
 fn it_registers_answers_the_challenge_and_refreshes_in_time() {
     let mut desk = Desk::one();
     let first = desk.sends(secs(0));
-    assert!(first.starts_with("REGISTER sip:pbx.example.com SIP/2.0\r\n"), "{first}");
+    assert!(
+        first.starts_with("REGISTER sip:pbx.example.com SIP/2.0\r\n"),
+        "{first}"
+    );
     assert_eq!(header(&first, "To"), Some("<sip:bot@pbx.example.com>"));
-    assert!(header(&first, "From").unwrap().starts_with("<sip:bot@pbx.example.com>;tag="));
+    assert!(
+        header(&first, "From")
+            .unwrap()
+            .starts_with("<sip:bot@pbx.example.com>;tag=")
+    );
     assert_eq!(header(&first, "Expires"), Some("300"));
     let contact = header(&first, "Contact").unwrap();
     assert_eq!(contact, format!("<sip:{}@10.0.0.2:5060>", token(&first)));
@@ -173,7 +180,10 @@ fn it_registers_answers_the_challenge_and_refreshes_in_time() {
     assert_eq!(header(&again, "Call-ID"), header(&first, "Call-ID"));
     assert_eq!(header(&again, "Contact"), Some(contact));
     let said = Credentials::parse(header(&again, "Authorization").unwrap()).unwrap();
-    assert_eq!((said.username.as_str(), said.uri.as_str()), ("bot", "sip:pbx.example.com"));
+    assert_eq!(
+        (said.username.as_str(), said.uri.as_str()),
+        ("bot", "sip:pbx.example.com")
+    );
     desk.accepts(&again, 60);
     assert_eq!(desk.last(), Some(Standing::Registered));
 
@@ -184,7 +194,11 @@ fn it_registers_answers_the_challenge_and_refreshes_in_time() {
     let said = Credentials::parse(header(&refresh, "Authorization").unwrap()).unwrap();
     assert_eq!(said.counted.unwrap().nc, 2, "the nonce is still fresh");
     desk.accepts(&refresh, 60);
-    assert_eq!(desk.standings.len(), 1, "nothing changed, so nothing is told");
+    assert_eq!(
+        desk.standings.len(),
+        1,
+        "nothing changed, so nothing is told"
+    );
 }
 
 #[test]
@@ -203,7 +217,9 @@ fn a_password_that_is_refused_is_tried_again_much_later() {
 fn a_brief_interval_is_lengthened_at_once() {
     let mut desk = Desk::one();
     let first = desk.sends(secs(0));
-    let again = desk.says(&first, "423 Interval Too Brief", "Min-Expires: 1800").remove(0);
+    let again = desk
+        .says(&first, "423 Interval Too Brief", "Min-Expires: 1800")
+        .remove(0);
     assert_eq!(header(&again, "Expires"), Some("1800"));
     assert_eq!(again.matches("Expires").count(), 1);
     assert_eq!(cseq(&again), cseq(&first) + 1);
@@ -220,7 +236,11 @@ fn a_silent_registrar_is_left_for_the_next_and_asked_again_until_it_is_back() {
     let mut desk = Desk::one();
     let sent = desk.run(secs(40));
     let servers: Vec<_> = sent.iter().map(|(to, _)| to.as_str()).collect();
-    assert_eq!(servers[..2], ["192.0.2.1:5060", "192.0.2.2:5060"], "{servers:?}");
+    assert_eq!(
+        servers[..2],
+        ["192.0.2.1:5060", "192.0.2.2:5060"],
+        "{servers:?}"
+    );
     assert_ne!(header(&sent[0].1, "Via"), header(&sent[1].1, "Via"));
     assert_eq!(desk.last(), Some(Standing::Failed(408)));
     let later = desk.run(secs(300));
@@ -257,7 +277,10 @@ fn a_registrar_that_is_nowhere_is_looked_for_again() {
     let mut desk = Desk::new(vec![registering("pbx", "sip:nowhere.example.com")]);
     assert!(desk.run(secs(60)).is_empty());
     assert_eq!(desk.last(), Some(Standing::Failed(503)));
-    assert_eq!(desk.raw.endpoint.registrations(), [("pbx".to_owned(), Standing::Failed(503))]);
+    assert_eq!(
+        desk.raw.endpoint.registrations(),
+        [("pbx".to_owned(), Standing::Failed(503))]
+    );
 }
 
 #[test]
@@ -278,7 +301,12 @@ fn two_registrars_are_two_bindings() {
 }
 
 /// A call to this user part from this address.
-fn call(desk: &mut Desk, user: &str, from: &str, number: u32) -> (u16, Option<crate::sip::endpoint::Invited>) {
+fn call(
+    desk: &mut Desk,
+    user: &str,
+    from: &str,
+    number: u32,
+) -> (u16, Option<crate::sip::endpoint::Invited>) {
     desk.raw.flow.remote = from.parse().unwrap();
     let invite = invite(&format!("z9hG4bKc{number}"), "")
         .replace("INVITE sip:bot@", &format!("INVITE sip:{user}@"))
@@ -296,13 +324,19 @@ fn calls_that_come_through_it_belong_to_its_trunk() {
     // Our Contact, from any server of the PBX; To says which extension was dialled.
     let (status, invited) = call(&mut desk, &token(&first), "203.0.113.9:5060", 1);
     let invited = invited.unwrap();
-    assert_eq!((status, invited.trunk.as_str(), invited.called.as_str()), (100, "pbx", "100"));
+    assert_eq!(
+        (status, invited.trunk.as_str(), invited.called.as_str()),
+        (100, "pbx", "100")
+    );
     // Another number, from the server that keeps the binding.
     let (status, invited) = call(&mut desk, "+15551230000", "192.0.2.1:40000", 2);
     let invited = invited.unwrap();
     assert_eq!((status, invited.called.as_str()), (100, "+15551230000"));
     // Neither.
-    assert_eq!(call(&mut desk, "+15551230000", "203.0.113.9:5060", 3).0, 403);
+    assert_eq!(
+        call(&mut desk, "+15551230000", "203.0.113.9:5060", 3).0,
+        403
+    );
     assert_eq!(call(&mut desk, "", "203.0.113.9:5060", 4).0, 403);
 }
 
@@ -360,7 +394,10 @@ fn a_reload_keeps_what_is_the_same_and_replaces_what_is_not() {
 
 #[test]
 fn a_lost_connection_is_made_again_and_the_registrar_told() {
-    let mut desk = Desk::new(vec![registering("pbx", "sip:pbx.example.com;transport=tcp")]);
+    let mut desk = Desk::new(vec![registering(
+        "pbx",
+        "sip:pbx.example.com;transport=tcp",
+    )]);
     let Some(Event::Locate { .. }) = ({
         let now = desk.raw.now;
         desk.raw.endpoint.handle_timeout(now);
@@ -372,7 +409,9 @@ fn a_lost_connection_is_made_again_and_the_registrar_told() {
     let way = Desk::way(Transport::Tcp, "192.0.2.1:5060");
     let mut register = None;
     for _ in 0..3 {
-        let Some(at) = desk.raw.endpoint.poll_timeout() else { break };
+        let Some(at) = desk.raw.endpoint.poll_timeout() else {
+            break;
+        };
         desk.raw.now = at;
         desk.raw.endpoint.handle_timeout(at);
         while let Some(event) = desk.raw.endpoint.poll_event() {
@@ -386,11 +425,18 @@ fn a_lost_connection_is_made_again_and_the_registrar_told() {
         }
     }
     let register = register.unwrap();
-    assert!(header(&register, "Contact").unwrap().ends_with(";transport=tcp>"));
+    assert!(
+        header(&register, "Contact")
+            .unwrap()
+            .ends_with(";transport=tcp>")
+    );
     desk.raw.endpoint.handle_connected(&way, Vec::new());
     desk.raw.flow = way;
     desk.accepts(&register, 3600);
-    assert!(desk.raw.endpoint.has_dialog_on(&way), "the connection is needed");
+    assert!(
+        desk.raw.endpoint.has_dialog_on(&way),
+        "the connection is needed"
+    );
     desk.raw.endpoint.handle_closed(desk.raw.now, &way);
     let wake = desk.raw.endpoint.poll_timeout().unwrap();
     assert!(wake <= desk.raw.now + secs(2));
@@ -404,7 +450,10 @@ fn statuses_that_mean_nothing_to_a_registration_change_nothing() {
     desk.accepts(&first, 300);
     // The same answer again, and one to a request that never was.
     assert!(desk.says(&first, "200 OK", "").is_empty());
-    assert!(desk.says(&first.replace("z9hG4bK", "z9hG4bKx"), "403 Forbidden", "").is_empty());
+    assert!(
+        desk.says(&first.replace("z9hG4bK", "z9hG4bKx"), "403 Forbidden", "")
+            .is_empty()
+    );
     assert_eq!(desk.last(), Some(Standing::Registered));
     assert_eq!(statuses(&[first]), [0]);
 }
