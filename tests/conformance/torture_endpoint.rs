@@ -124,6 +124,7 @@ impl Node {
         self.settle()
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a call that is let run")]
     fn settle(&mut self) -> Vec<Bytes> {
         while let Some(event) = self.endpoint.poll_event() {
             let (dialog, command) = match event {
@@ -273,7 +274,7 @@ fn each_message_ends_as_the_manifest_says_and_an_ordinary_call_is_served_after_i
         );
         let call = node.call();
         node.hang_up(&call);
-        node.run(Duration::from_secs(120));
+        node.run(Duration::from_mins(2));
         let left = (node.endpoint.dialogs(), node.endpoint.transactions());
         assert_eq!(left, (0, 0), "{name}: it leaves nothing behind");
         answers.push((case.name, status));
@@ -292,7 +293,7 @@ fn all_of_them_on_one_endpoint_leave_a_running_call_and_nothing_else() {
         }
         node.run(Duration::from_secs(40)); // what was answered and never acknowledged is hung up meanwhile
     }
-    node.run(Duration::from_secs(120));
+    node.run(Duration::from_mins(2));
     assert_eq!(
         node.endpoint.dialogs(),
         1,
@@ -412,7 +413,8 @@ fn a_damaged_request_in_a_dialog_is_refused_and_the_dialog_lives_on() {
         // Another From tag or Call-ID is another dialog, which is not here.
         (";tag=far", ";tag=near", 481),
         ("Call-ID: good1", "Call-ID: good2", 481),
-        ("z9hG4bKgood12INFO", "z9hG4bK", 200),
+        // A branch that names nothing is no damage: the request is read, and its body found to be none that INFO takes.
+        ("z9hG4bKgood12INFO", "z9hG4bK", 415),
     ] {
         assert!(good.contains(from), "{from}");
         let bad = Bytes::from(good.replacen(from, to, 1));
