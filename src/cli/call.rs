@@ -413,6 +413,7 @@ mod tests {
         };
         assert_eq!(code("bot").await, 2);
         assert_eq!(code("sip:bot@127.0.0.1;transport=sctp").await, 2);
+        assert_eq!(code("sips:bot@127.0.0.1;transport=udp").await, 2);
         assert_eq!(code("sip:bot@127.0.0.1 --play /no/such/file.wav").await, 2);
         assert_eq!(code("sip:bot@no-such-host.invalid").await, 4);
     }

@@ -50,7 +50,7 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(args) => serve::run(args).await,
-            Command::Demo(args) => demo::run(args).await,
+            Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Call(args) => Ok(call::run(*args).await),
             Command::Check(args) => check::run(&args).await,
             Command::History(args) => history::run(args).await,

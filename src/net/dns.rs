@@ -272,17 +272,14 @@ async fn look_up(resolver: &TokioResolver, question: &Question) -> Told {
             let ttl = none
                 .negative_ttl
                 .map_or(NO, |ttl| Duration::from_secs(ttl.into()));
-            match none.response_code {
-                ResponseCode::NXDomain => Told {
-                    answer: Answer::NoSuchName,
-                    ttl,
-                },
-                ResponseCode::NoError => Told {
-                    answer: Answer::NoRecords,
-                    ttl,
-                },
-                _ => failed(),
-            }
+            let answer = if none.response_code == ResponseCode::NXDomain {
+                Answer::NoSuchName
+            } else if none.response_code == ResponseCode::NoError {
+                Answer::NoRecords
+            } else {
+                return failed();
+            };
+            Told { answer, ttl }
         }
         Err(error) => {
             tracing::debug!(%error, kind = question.kind.as_str(), "a name server failed");
@@ -300,37 +297,10 @@ fn failed() -> Told {
 
 /// The records of the kind that was asked for; what came with them (aliases) is passed over.
 fn answer(kind: Kind, records: &[&RData]) -> Answer {
-    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
     let records = records.iter().copied();
     let answer = match kind {
-        Kind::Naptr => Answer::Naptr(
-            records
-                .filter_map(|data| match data {
-                    RData::NAPTR(naptr) => Some(Naptr {
-                        order: naptr.order,
-                        preference: naptr.preference,
-                        flags: text(&naptr.flags),
-                        services: text(&naptr.services),
-                        regexp: text(&naptr.regexp),
-                        replacement: naptr.replacement.to_ascii(),
-                    }),
-                    _ => None,
-                })
-                .collect(),
-        ),
-        Kind::Srv => Answer::Srv(
-            records
-                .filter_map(|data| match data {
-                    RData::SRV(srv) => Some(Srv {
-                        priority: srv.priority,
-                        weight: srv.weight,
-                        port: srv.port,
-                        target: srv.target.to_ascii(),
-                    }),
-                    _ => None,
-                })
-                .collect(),
-        ),
+        Kind::Naptr => Answer::Naptr(records.filter_map(naptr).collect()),
+        Kind::Srv => Answer::Srv(records.filter_map(srv).collect()),
         Kind::A | Kind::Aaaa => Answer::Addresses(records.filter_map(RData::ip_addr).collect()),
     };
     if answer.is_empty() {
@@ -338,6 +308,33 @@ fn answer(kind: Kind, records: &[&RData]) -> Answer {
     } else {
         answer
     }
+}
+
+fn naptr(data: &RData) -> Option<Naptr> {
+    let RData::NAPTR(naptr) = data else {
+        return None;
+    };
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+    Some(Naptr {
+        order: naptr.order,
+        preference: naptr.preference,
+        flags: text(&naptr.flags),
+        services: text(&naptr.services),
+        regexp: text(&naptr.regexp),
+        replacement: naptr.replacement.to_ascii(),
+    })
+}
+
+fn srv(data: &RData) -> Option<Srv> {
+    let RData::SRV(srv) = data else {
+        return None;
+    };
+    Some(Srv {
+        priority: srv.priority,
+        weight: srv.weight,
+        port: srv.port,
+        target: srv.target.to_ascii(),
+    })
 }
 
 #[cfg(test)]
@@ -360,13 +357,14 @@ mod tests {
                 most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
                 tokio::time::sleep(takes).await;
                 now.fetch_sub(1, Ordering::Relaxed);
-                let answer = match question.kind {
-                    Kind::A => Answer::Addresses(vec![[192, 0, 2, 1].into()]),
-                    _ => Answer::NoRecords,
+                let answer = if question.kind == Kind::A {
+                    Answer::Addresses(vec![[192, 0, 2, 1].into()])
+                } else {
+                    Answer::NoRecords
                 };
                 Told {
                     answer,
-                    ttl: Duration::from_secs(60),
+                    ttl: Duration::from_mins(1),
                 }
             })
         };

@@ -413,7 +413,7 @@ fn a_damaged_request_in_a_dialog_is_refused_and_the_dialog_lives_on() {
         // Another From tag or Call-ID is another dialog, which is not here.
         (";tag=far", ";tag=near", 481),
         ("Call-ID: good1", "Call-ID: good2", 481),
-        // A branch that names nothing is no damage: the request is read, and its body found to be none that INFO takes.
+        // A branch that names nothing is an old peer's; the request is good, and its body is none we take in an INFO.
         ("z9hG4bKgood12INFO", "z9hG4bK", 415),
     ] {
         assert!(good.contains(from), "{from}");

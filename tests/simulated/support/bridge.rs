@@ -43,6 +43,8 @@ pub(crate) enum Dial {
 #[derive(Debug, Clone)]
 pub(crate) struct House {
     pub(crate) sip: Config,
+    /// The other end's.
+    pub(crate) trunk: Config,
     pub(crate) call: call::Config,
     pub(crate) handoff: handoff::Config,
     pub(crate) placement: KeyPlacement,
@@ -55,6 +57,7 @@ impl Default for House {
     fn default() -> Self {
         Self {
             sip: Config::default(),
+            trunk: Config::default(),
             call: call::Config::default(),
             handoff: handoff::Config {
                 target: Some("sip:queue@flex.example.com".into()),

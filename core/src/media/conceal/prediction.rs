@@ -25,7 +25,7 @@ pub(super) fn continue_over(past: &[i16], out: &mut [f32]) {
     let past = &known[..past.len()];
     let order = ORDER.min(past.len() / 3);
     let len = out.len().min(REACH);
-    let Some((coefficients, _)) = coefficients(past, order) else {
+    let Some(coefficients) = coefficients(past, order) else {
         out[..len].fill(0.0);
         return;
     };
@@ -48,36 +48,37 @@ pub(super) fn continue_over(past: &[i16], out: &mut [f32]) {
 }
 
 /// The prediction error filter `1 + a1 z^-1 + ..`; `None` for silence.
-fn coefficients(past: &[f32], order: usize) -> Option<([f32; ORDER + 1], f32)> {
-    let n = past.len();
+fn coefficients(past: &[f32], order: usize) -> Option<[f32; ORDER + 1]> {
+    let len = past.len();
     let energy: f32 = past.iter().map(|x| x * x).sum();
     if order == 0 || energy < SILENCE {
         return None;
     }
     let (mut forward, mut backward) = ([0.0; LEARNT], [0.0; LEARNT]);
-    forward[..n].copy_from_slice(past);
-    backward[..n].copy_from_slice(past);
-    let mut a = [0.0; ORDER + 1];
-    a[0] = 1.0;
-    for m in 0..order {
-        // Forward errors from m+1 on stand against backward errors from m on.
+    forward[..len].copy_from_slice(past);
+    backward[..len].copy_from_slice(past);
+    let mut filter = [0.0; ORDER + 1];
+    filter[0] = 1.0;
+    for stage in 0..order {
+        // Forward errors from the next sample on stand against the backward errors before them.
+        let ahead = stage + 1..len;
         let (mut product, mut power) = (0.0, f32::EPSILON);
-        for (f, b) in forward[m + 1..n].iter().zip(&backward[m..n - 1]) {
-            product += f * b;
-            power += f * f + b * b;
+        for (fore, back) in forward[ahead.clone()].iter().zip(&backward[stage..len - 1]) {
+            product += fore * back;
+            power += fore * fore + back * back;
         }
-        let k = (-2.0 * product / power).clamp(-REFLECTION_MAX, REFLECTION_MAX);
-        let before = a;
-        for i in 0..=m + 1 {
-            a[i] = before[i] + k * before[m + 1 - i];
+        let reflection = (-2.0 * product / power).clamp(-REFLECTION_MAX, REFLECTION_MAX);
+        let before = filter;
+        for at in 0..=stage + 1 {
+            filter[at] = before[at] + reflection * before[stage + 1 - at];
         }
-        for i in (m + 1..n).rev() {
-            let (f, b) = (forward[i], backward[i - 1]);
-            forward[i] = f + k * b;
-            backward[i] = b + k * f;
+        for at in ahead.rev() {
+            let (fore, back) = (forward[at], backward[at - 1]);
+            forward[at] = fore + reflection * back;
+            backward[at] = back + reflection * fore;
         }
     }
-    Some((a, energy))
+    Some(filter)
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl Author {
         self.entropy.below(11).to_string()
     }
 
-    /// First RSeq of an INVITE (RFC 3262 §3): 1 to 2^31 - 1.
+    /// First `RSeq` of an INVITE (RFC 3262 §3): 1 to 2^31 - 1.
     pub(super) fn rseq(&mut self) -> u32 {
         self.entropy.next_u32() >> 1 | 1
     }

@@ -30,10 +30,11 @@ impl Endpoint {
     /// No request of ours waits for an answer by this way any longer.
     pub(super) fn leave(&mut self, now: Instant, flow: &Flow, loss: Loss) {
         for client in self.core.layer.waiting_on(flow) {
-            // A connection that was closed is no fault of its peer's.
-            let gone = loss == Loss::Connection;
-            if gone
-                && (self.core.go_next_way(now, client, |_| true)
+            // A connection that was closed is no fault of its peer's: another connection first, by an address of the
+            // peer that can be connected to if there is one.
+            let same_kind = |next: &Flow| next.transport == flow.transport;
+            if loss == Loss::Connection
+                && (self.core.go_next_way(now, client, same_kind)
                     || self.core.layer.reconnect(client))
             {
                 continue;

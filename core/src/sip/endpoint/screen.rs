@@ -169,6 +169,23 @@ pub(super) fn content(request: &Request) -> Result<(), Refusal> {
     }
 }
 
+/// What must hold of a request in a dialog.
+pub(super) fn in_dialog(request: &Request) -> Result<(), Refusal> {
+    extensions(request)?;
+    content(request)?;
+    interval(request)
+}
+
+/// RFC 4028 §9: a session interval that lets a session be noticed before it is over.
+pub(super) fn interval(request: &Request) -> Result<(), Refusal> {
+    let may_have_one = matches!(request.method(), Method::Invite | Method::Update);
+    if may_have_one && session_timer::is_too_small(request.headers()) {
+        Err(Refusal::Interval)
+    } else {
+        Ok(())
+    }
+}
+
 /// §20.1: an INVITE is answered with a session description, so its Accept, if it has one, must have room for that.
 fn acceptable(request: &Request) -> Result<(), Refusal> {
     let headers = request.headers();
@@ -185,23 +202,6 @@ fn acceptable(request: &Request) -> Result<(), Refusal> {
         Ok(())
     } else {
         Err(Refusal::NotAcceptable)
-    }
-}
-
-/// What must hold of a request in a dialog.
-pub(super) fn in_dialog(request: &Request) -> Result<(), Refusal> {
-    extensions(request)?;
-    content(request)?;
-    interval(request)
-}
-
-/// RFC 4028 §9: a session interval that lets a session be noticed before it is over.
-pub(super) fn interval(request: &Request) -> Result<(), Refusal> {
-    let may_have_one = matches!(request.method(), Method::Invite | Method::Update);
-    if may_have_one && session_timer::is_too_small(request.headers()) {
-        Err(Refusal::Interval)
-    } else {
-        Ok(())
     }
 }
 

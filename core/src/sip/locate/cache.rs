@@ -134,7 +134,7 @@ mod tests {
                 t0,
                 question(&format!("n{number}")),
                 address(),
-                Duration::from_secs(60),
+                Duration::from_mins(1),
             );
         }
         assert_eq!(cache.len(), ENTRIES);

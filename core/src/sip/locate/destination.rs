@@ -76,7 +76,7 @@ impl Destination {
     }
 
     /// The transport when neither the URI nor the DNS names one (§4.1): UDP for `sip`, or the first we have.
-    pub(super) fn default_transport(&self, reach: &Reach) -> Option<Transport> {
+    pub(super) fn default_transport(&self, reach: Reach) -> Option<Transport> {
         let candidates: &[Transport] = match self.transport {
             Some(ref demanded) => std::slice::from_ref(demanded),
             None => &[Transport::Udp, Transport::Tcp, Transport::Tls],

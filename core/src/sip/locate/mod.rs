@@ -81,7 +81,7 @@ impl Reach {
     }
 
     /// The families of one transport.
-    pub const fn families(&self, transport: Transport) -> Families {
+    pub const fn families(self, transport: Transport) -> Families {
         match transport {
             Transport::Udp => self.udp,
             Transport::Tcp => self.tcp,
@@ -90,12 +90,12 @@ impl Reach {
     }
 
     /// Whether it is there at all.
-    pub const fn speaks(&self, transport: Transport) -> bool {
+    pub const fn speaks(self, transport: Transport) -> bool {
         let families = self.families(transport);
         families.v4 || families.v6
     }
 
-    const fn reaches(&self, transport: Transport, address: IpAddr) -> bool {
+    const fn reaches(self, transport: Transport, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(_) => self.families(transport).v4,
             IpAddr::V6(_) => self.families(transport).v6,
@@ -205,12 +205,21 @@ pub struct Location {
 struct Seen {
     /// An SRV target of `.`.
     refused: bool,
-    /// Addresses at which nobody can be called.
-    unusable: bool,
-    /// A name server that failed on an address.
-    failed: bool,
-    /// A host that exists.
-    exists: bool,
+    hosts: Hosts,
+}
+
+/// Why hosts have no address, the more telling last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Hosts {
+    /// None of them exists.
+    #[default]
+    Missing,
+    /// One exists, with nothing for us.
+    Bare,
+    /// A name server failed.
+    Unanswered,
+    /// They have addresses at which nobody can be called.
+    Unusable,
 }
 
 impl Location {
@@ -233,7 +242,7 @@ impl Location {
     }
 
     fn start(&mut self) {
-        let Some(transport) = self.destination.default_transport(&self.reach) else {
+        let Some(transport) = self.destination.default_transport(self.reach) else {
             let wanted = self.destination.transport.map_or("UDP", Transport::as_str);
             return self.fail(LocateError::Transport(wanted.to_owned()));
         };
@@ -343,12 +352,15 @@ impl Location {
         let records: Vec<_> = answers
             .filter_map(|answer| match answer {
                 Answer::Naptr(records) => Some(records),
-                Answer::Srv(_) | Answer::Addresses(_) => None,
-                Answer::NoRecords | Answer::NoSuchName | Answer::Failed => None,
+                Answer::Srv(_)
+                | Answer::Addresses(_)
+                | Answer::NoRecords
+                | Answer::NoSuchName
+                | Answer::Failed => None,
             })
             .flatten()
             .collect();
-        let named = naptr::services(&records, self.destination.secure, &self.reach);
+        let named = naptr::services(&records, self.destination.secure, self.reach);
         self.later.extend(named);
         // Without NAPTR records of use: the usual names, the transports in the order in which we like them.
         let usual = [Transport::Udp, Transport::Tcp, Transport::Tls];
@@ -375,7 +387,7 @@ impl Location {
         if let Some(services) = self.later.pop_front() {
             return self.ask_srv(services);
         }
-        let transport = self.destination.default_transport(&self.reach);
+        let transport = self.destination.default_transport(self.reach);
         match transport {
             Some(transport) if !self.seen.refused => self.ask_addresses(vec![Server {
                 transport,
@@ -442,7 +454,9 @@ impl Location {
                     transport: server.transport,
                     address,
                 };
-                self.seen.unusable |= !is_callable(ip);
+                if !is_callable(ip) {
+                    self.seen.hosts = Hosts::Unusable;
+                }
                 let usable = is_callable(ip) && self.reach.reaches(server.transport, ip);
                 if usable && known.insert(target) && targets.len() < TARGETS {
                     targets.push(target);
@@ -454,8 +468,14 @@ impl Location {
             return;
         }
         for asked in asked {
-            self.seen.failed |= asked.answer == Some(Answer::Failed);
-            self.seen.exists |= !matches!(asked.answer, Some(Answer::NoSuchName | Answer::Failed));
+            let host = match asked.answer {
+                Some(Answer::NoSuchName) | None => Hosts::Missing,
+                Some(Answer::Failed) => Hosts::Unanswered,
+                Some(
+                    Answer::NoRecords | Answer::Naptr(_) | Answer::Srv(_) | Answer::Addresses(_),
+                ) => Hosts::Bare,
+            };
+            self.seen.hosts = self.seen.hosts.max(host);
         }
         if self.later.is_empty() {
             let error = self.nothing_found(servers);
@@ -467,15 +487,17 @@ impl Location {
 
     fn nothing_found(&self, servers: &[Server]) -> LocateError {
         let name = self.name.clone();
-        if self.seen.unusable {
-            LocateError::Unusable(name)
-        } else if self.seen.failed {
-            LocateError::Unanswered(name)
-        } else if self.seen.exists || servers.iter().any(|server| server.host != name) {
-            let transports: BTreeSet<_> = servers.iter().map(|server| server.transport).collect();
-            self.no_address(name, &transports.into_iter().collect::<Vec<_>>())
-        } else {
-            LocateError::NoSuchName(name)
+        let own = servers.iter().all(|server| server.host == name);
+        match self.seen.hosts {
+            Hosts::Unusable => LocateError::Unusable(name),
+            Hosts::Unanswered => LocateError::Unanswered(name),
+            Hosts::Missing if own => LocateError::NoSuchName(name),
+            // The name has records, and they lead nowhere.
+            Hosts::Missing | Hosts::Bare => {
+                let transports: BTreeSet<_> =
+                    servers.iter().map(|server| server.transport).collect();
+                self.no_address(name, &transports.into_iter().collect::<Vec<_>>())
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::sip::endpoint::Transport;
 /// (`order`). Within a group they are in order of `preference`.
 ///
 /// * `secure`: the URI was `sips`, so that only SIPS services count. A `sip` URI may be led to TLS.
-pub(super) fn services(records: &[Naptr], secure: bool, reach: &Reach) -> Vec<Vec<Service>> {
+pub(super) fn services(records: &[Naptr], secure: bool, reach: Reach) -> Vec<Vec<Service>> {
     let mut usable: Vec<(&Naptr, Transport)> = records
         .iter()
         .filter(|record| record.flags.eq_ignore_ascii_case("s") && record.regexp.is_empty())
@@ -83,7 +83,7 @@ mod tests {
             naptr(90, 50, "SIP+D2T", "_sip._tcp.example.com"),
         ];
         assert_eq!(
-            names(&services(&records, false, &all())),
+            names(&services(&records, false, all())),
             [
                 ["_sips._tcp.example.com"],
                 ["_sip._tcp.example.com"],
@@ -91,7 +91,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            names(&services(&records, true, &all())),
+            names(&services(&records, true, all())),
             [["_sips._tcp.example.com"]]
         );
         let udp_only = Reach {
@@ -102,7 +102,7 @@ mod tests {
             ..Reach::default()
         };
         assert_eq!(
-            names(&services(&records, false, &udp_only)),
+            names(&services(&records, false, udp_only)),
             [["_sip._udp.example.com"]]
         );
     }
@@ -114,7 +114,7 @@ mod tests {
             naptr(1, 10, "sip+d2t", "a"),
             naptr(1, 10, "SIP+D2U", "b"),
         ];
-        assert_eq!(names(&services(&records, false, &all())), [["a", "b", "c"]]);
+        assert_eq!(names(&services(&records, false, all())), [["a", "b", "c"]]);
     }
 
     #[test]
@@ -131,8 +131,8 @@ mod tests {
             naptr(1, 1, "SIPS+D2W", "x"),
             naptr(1, 1, "", "x"),
         ];
-        assert!(services(&records, false, &all()).is_empty());
+        assert!(services(&records, false, all()).is_empty());
         let only_udp = [naptr(1, 1, "SIP+D2U", "x")];
-        assert!(services(&only_udp, true, &all()).is_empty());
+        assert!(services(&only_udp, true, all()).is_empty());
     }
 }

@@ -136,7 +136,7 @@ mod tests {
     fn retry_after_is_honoured_within_reason() {
         let t0 = t0();
         let mut penalties = Penalties::default();
-        penalties.handle_failure(t0, &way(1), Some(Duration::from_secs(120)));
+        penalties.handle_failure(t0, &way(1), Some(Duration::from_mins(2)));
         penalties.handle_failure(t0, &way(2), Some(Duration::from_hours(9_999)));
         penalties.handle_failure(t0, &way(3), Some(Duration::ZERO));
         let bad = |secs, number| penalties.is_bad(t0 + Duration::from_secs(secs), &way(number));

@@ -98,6 +98,7 @@ impl Session {
             return false;
         };
         let cancelled = *cancel != Cancel::NotWanted;
+        let early = self.take_early(response);
         if let (Some(flow), Some(invite)) = (
             core.layer.client_flow(client),
             core.layer.client_request(client),
@@ -106,7 +107,6 @@ impl Session {
             let contact = invite.headers().get(Name::Contact).unwrap_or_default();
             self.dialog.handle_way(flow, contact);
         }
-        let early = self.take_early(response);
         if self.dialog.establish(response).is_err() {
             return false; // no To: it was checked, so this cannot be
         }

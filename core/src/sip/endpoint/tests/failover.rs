@@ -88,9 +88,12 @@ impl Call {
     }
 
     fn refused(&mut self) -> Option<u16> {
-        self.raw.events().into_iter().find_map(|event| match event {
-            DialogEvent::Refused { status, .. } => Some(status),
-            _ => None,
+        self.raw.events().into_iter().find_map(|event| {
+            if let DialogEvent::Refused { status, .. } = event {
+                Some(status)
+            } else {
+                None
+            }
         })
     }
 }
@@ -307,7 +310,7 @@ fn the_next_call_tries_the_server_that_failed_last() {
         "it has answered since, so it is good again"
     );
     call.answers(&first, "486 Busy Here", "");
-    call.run(Duration::from_secs(120));
+    call.run(Duration::from_mins(2));
     let (_, first) = place_by(call.raw, [way(2), way(1)]);
     assert_eq!(first.flow, way(2), "its time is over");
 }
