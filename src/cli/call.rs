@@ -65,7 +65,7 @@ pub struct CallArgs {
     /// Answer challenges as this user; with --password
     #[arg(long, value_name = "NAME", requires = "password")]
     pub user: Option<String>,
-    /// The password of --user; better given as the environment variable BATON_CALL_PASSWORD
+    /// The password of --user; better given as the environment variable `BATON_CALL_PASSWORD`
     #[arg(
         long,
         value_name = "PASSWORD",

@@ -51,7 +51,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(args).await,
             Command::Demo(args) => Box::pin(demo::run(args)).await,
-            Command::Call(args) => Ok(call::run(*args).await),
+            Command::Call(args) => Ok(Box::pin(call::run(*args)).await),
             Command::Check(args) => check::run(&args).await,
             Command::History(args) => history::run(args).await,
             Command::Health(args) => health::run(&args).await,

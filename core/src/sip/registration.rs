@@ -350,7 +350,7 @@ mod tests {
             Self {
                 now,
                 dice: Entropy::from_number(1),
-                machine: Registration::new(now, Duration::from_secs(300)),
+                machine: Registration::new(now, Duration::from_mins(5)),
             }
         }
 
@@ -605,7 +605,7 @@ mod tests {
             let register = Register {
                 registrar: registrar.into(),
                 account: Arc::new(Account::new(user, "p")),
-                expires: Duration::from_secs(300),
+                expires: Duration::from_mins(5),
             };
             register.addresses()
         };

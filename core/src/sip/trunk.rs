@@ -326,7 +326,7 @@ mod tests {
         let register = Register {
             registrar: "sip:pbx.example.com".into(),
             account: Arc::new(Account::new("bot", "p")),
-            expires: std::time::Duration::from_secs(300),
+            expires: std::time::Duration::from_mins(5),
         };
         let trunk = Trunk {
             register: Some(Arc::new(register)),

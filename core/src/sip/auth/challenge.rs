@@ -154,9 +154,9 @@ mod tests {
     #[test]
     fn what_we_cannot_do_is_not_answerable() {
         for more in [
-            r#"algorithm=AKAv1-MD5"#,
+            "algorithm=AKAv1-MD5",
             r#"qop="auth-int""#,
-            r#"algorithm=MD5-sess"#,
+            "algorithm=MD5-sess",
         ] {
             let challenge = one(&format!(r#"Digest realm="r", nonce="n", {more}"#));
             assert_eq!(challenge.answerable(), None, "{more}");

@@ -24,7 +24,7 @@ fn raw(account: bool) -> Raw {
     let register = Register {
         registrar: "sip:10.0.0.1".into(),
         account: Arc::new(Account::new("bot", "s3cret")),
-        expires: std::time::Duration::from_secs(300),
+        expires: std::time::Duration::from_mins(5),
     };
     let trunk = Trunk {
         name: "pbx".into(),
