@@ -120,7 +120,6 @@ impl Node {
         self.settle()
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a call that is let run")]
     fn settle(&mut self) -> Vec<Bytes> {
         while let Some(event) = self.endpoint.poll_event() {
             let (dialog, command) = match event {
