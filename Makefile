@@ -1,5 +1,5 @@
 # One line each; .ci/run calls the same ones. `make help` lists them.
-.PHONY: help demo test lint doc bench bench-calls sipp-load container-test
+.PHONY: help demo test lint doc bench bench-calls sipp-load fuzz fuzz-mutations container-test
 
 # The debug build serves tests and demo alike, so a fresh machine compiles once. Only the benches want speed.
 CARGO  ?= cargo
@@ -32,6 +32,12 @@ bench-calls:     ## 500 concurrent calls over real sockets: CPU per packet pair,
 
 sipp-load:       ## SIPp load, its figures beside Baton's: make sipp-load SCENARIO=load-talk RATE=10 LIMIT=100 CALLS=500 DURATION=10s TARGET=host:port HTTP=host:port
 	scripts/sipp-load
+
+fuzz:            ## every fuzz target on the stable compiler, two at a time: make fuzz FUZZ_SECONDS=600; needs cargo-fuzz
+	scripts/fuzz
+
+fuzz-mutations:  ## a million seeded mutations each through the reader and through the endpoint
+	$(CARGO) test --locked --release --test conformance mutation
 
 container-test:  ## builds the image and plays one SIPp call to it; the exit code is the call's verdict
 	docker compose --profile sipp up --build --exit-code-from sipp sipp

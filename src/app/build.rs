@@ -21,6 +21,7 @@ use crate::config::{self, Config};
 use crate::http::{self, Readiness};
 use crate::ingress;
 use crate::net::admission::Admission;
+use crate::net::dns::Dns;
 use crate::net::listen::{ListenError, Listener, Listening, listen};
 use crate::net::media_shard::Shards;
 use crate::net::ports::{PortRange, RtpPorts};
@@ -187,7 +188,7 @@ pub(super) fn refuse_what_cannot_work(config: &Config) -> Result<(), StartError>
 
 fn signalling(
     config: &Config,
-    entropy: Entropy,
+    mut entropy: Entropy,
     sockets: Vec<Listener>,
     streams: streams::Config,
     gate: Option<Admission>,
@@ -195,8 +196,16 @@ fn signalling(
     let listening: std::io::Result<Vec<Listening>> =
         sockets.iter().map(Listener::listening).collect();
     let listening = listening.map_err(|why| system("the SIP addresses", why))?;
-    sip_task::start(config.endpoint(&listening), entropy, sockets, streams, gate)
-        .map_err(|why| system("signalling", why))
+    let dns = Dns::new(&config.nameservers(), entropy.fork());
+    sip_task::start(
+        config.endpoint(&listening),
+        entropy,
+        sockets,
+        streams,
+        dns,
+        gate,
+    )
+    .map_err(|why| system("signalling", why))
 }
 
 fn entropy() -> Result<Entropy, StartError> {

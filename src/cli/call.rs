@@ -8,6 +8,7 @@
 //! itself stands in the way.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -15,11 +16,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use baton_core::sdp::Codec;
+use baton_core::sip::locate::LocateError;
 use baton_core::vocab::Entropy;
 use clap::Args;
 
 use super::ladder_view::LadderView;
 use super::load;
+use crate::net::dns::{self, Dns};
 use crate::softphone::audio_file::{self, AudioFileError};
 use crate::softphone::script::duration;
 use crate::softphone::{
@@ -49,6 +52,9 @@ pub struct CallArgs {
     /// Believe the certificates that these authorities issued, too (PEM)
     #[arg(long, value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
+    /// Ask this name server where the URI leads, not the system's; may be repeated
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = nameserver)]
+    pub nameserver: Vec<SocketAddr>,
     /// Offer this codec, PCMU or PCMA; may be repeated, the first is preferred
     #[arg(long, value_parser = codec)]
     pub codec: Vec<Codec>,
@@ -116,6 +122,11 @@ fn time(text: &str) -> Result<Duration, String> {
     duration(text).ok_or_else(|| "write a duration as 500ms, 30s or 2m".to_owned())
 }
 
+fn nameserver(text: &str) -> Result<SocketAddr, String> {
+    dns::nameserver(text)
+        .ok_or_else(|| "write its address, as 192.0.2.53 or 192.0.2.53:53".to_owned())
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text
         .parse()
@@ -143,10 +154,12 @@ impl CallError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Phone(
-                PhoneError::BadUri { .. } | PhoneError::Transport(_) | PhoneError::Tls(_),
+                PhoneError::BadUri { .. }
+                | PhoneError::Locate(LocateError::NotSip(_) | LocateError::Transport(_))
+                | PhoneError::Tls(_),
             )
             | Self::File(_) => 2,
-            Self::Phone(PhoneError::Unresolved { .. }) => 4,
+            Self::Phone(PhoneError::Locate(_)) => 4,
             Self::Phone(PhoneError::Sip(_)) => 3,
             Self::Phone(_) | Self::System(_) => 1,
         }
@@ -177,7 +190,7 @@ async fn one(args: &CallArgs) -> Result<u8, CallError> {
     };
     let config = PhoneConfig {
         tls_ca: args.tls_ca.clone(),
-        ..PhoneConfig::towards(&args.uri, entropy()?).await?
+        ..towards(args).await?
     };
     let phone = Phone::bind(config)?;
     let view = LadderView::new(Instant::now(), args.json);
@@ -228,7 +241,7 @@ async fn many(args: &CallArgs, calls: u32) -> Result<u8, CallError> {
     let config = PhoneConfig {
         media_threads: threads,
         tls_ca: args.tls_ca.clone(),
-        ..PhoneConfig::towards(&args.uri, entropy()?).await?
+        ..towards(args).await?
     };
     let phone = Phone::bind(config)?;
     let result = load::run(&phone, &plan, calls, args.rate, args.json).await;
@@ -238,6 +251,13 @@ async fn many(args: &CallArgs, calls: u32) -> Result<u8, CallError> {
         eprint!("{result}");
     }
     Ok(result.exit_code())
+}
+
+/// A phone on the address that the URI is reached from.
+async fn towards(args: &CallArgs) -> Result<PhoneConfig, CallError> {
+    let mut entropy = entropy()?;
+    let dns = Dns::new(&args.nameserver, entropy.fork());
+    Ok(PhoneConfig::towards(&args.uri, dns, entropy).await?)
 }
 
 fn plan(args: &CallArgs) -> Result<CallPlan, CallError> {
@@ -393,6 +413,7 @@ mod tests {
         };
         assert_eq!(code("bot").await, 2);
         assert_eq!(code("sip:bot@127.0.0.1;transport=sctp").await, 2);
+        assert_eq!(code("sips:bot@127.0.0.1;transport=udp").await, 2);
         assert_eq!(code("sip:bot@127.0.0.1 --play /no/such/file.wav").await, 2);
         assert_eq!(code("sip:bot@no-such-host.invalid").await, 4);
     }

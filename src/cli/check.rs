@@ -33,6 +33,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     found.extend(listeners(&config));
     found.extend(super::check_tls::findings(&config));
     found.extend(media(&config));
+    found.push(super::check_dns::finding(&config).await);
     found.push(store(&config));
     found.extend(agents(&config).await);
     let good = handoffs(&config, &found);

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod check;
+mod check_dns;
 mod check_tls;
 pub mod demo;
 pub mod health;

@@ -87,6 +87,11 @@ impl Config {
         }
     }
 
+    /// The name servers to ask.
+    pub fn nameservers(&self) -> Vec<SocketAddr> {
+        self.sip.nameservers.iter().map(|server| server.0).collect()
+    }
+
     /// Who may call.
     pub fn trunk_table(&self) -> Trunks {
         let one = |trunk: &super::Trunk| Trunk {

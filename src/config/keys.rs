@@ -29,6 +29,7 @@ pub const KEYS: &[Key] = keys! {
         "max_connections" = "2000": "TCP and TLS connections at once; past it the oldest silent one is closed",
         "max_connections_per_source" = "1000": "the same for one source address",
         "public_address" = r#""auto""#: "the address in Contact, Via and SDP behind NAT or in a container",
+        "nameservers" = "[]": "who is asked where names are (RFC 3263): addresses, with a port when it is not 53; none: those of /etc/resolv.conf. /etc/hosts comes first",
         "max_calls" = "1000": "calls at once; above it 503 with Retry-After",
         "max_calls_per_second" = "200": "new calls a second; above it 503 with Retry-After",
         "max_calls_per_source" = "0": "calls at once from one source address; 0 is no limit of its own",

@@ -301,6 +301,10 @@ mod tests {
                 "[sip]\nlisten = [\"sctp:0.0.0.0:5060\"]",
                 "`sctp` is no transport",
             ),
+            (
+                "[sip]\nnameservers = [\"dns.example.com\"]",
+                "`dns.example.com` is no name server's address",
+            ),
             ("[sip]\nmax_calls = -1", "[sip]"),
             ("[sip]\nmax_calls = \"many\"", "max_calls"),
             ("[media]\nrtp_ports = \"9-1\"", "at least 1024"),

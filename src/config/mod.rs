@@ -60,6 +60,8 @@ pub struct Sip {
     pub listen: Vec<Listen>,
     /// The address in Contact, Via and SDP.
     pub public_address: PublicAddress,
+    /// Who is asked where names are; empty: the system's (`/etc/resolv.conf`).
+    pub nameservers: Vec<Nameserver>,
     /// Certificates.
     pub tls: SipTls,
     /// TCP and TLS connections at once.
@@ -78,6 +80,11 @@ pub struct Sip {
     #[serde(with = "duration")]
     pub drain_timeout: Duration,
 }
+
+/// One name server: `192.0.2.53` or `192.0.2.53:5353`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Nameserver(pub SocketAddr);
 
 /// One `listen` entry: `udp:0.0.0.0:5060`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -400,6 +407,7 @@ impl Default for Sip {
                 })
                 .to_vec(),
             public_address: PublicAddress::Auto,
+            nameservers: Vec::new(),
             tls: SipTls::default(),
             max_connections: 2_000,
             max_connections_per_source: 1_000,
@@ -508,6 +516,20 @@ impl TryFrom<String> for Listen {
             format!("`{address}` is not ADDRESS:PORT, such as 0.0.0.0:5060 or [::]:5060")
         })?;
         Ok(Self(Listening { transport, address }))
+    }
+}
+
+impl TryFrom<String> for Nameserver {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let server = crate::net::dns::nameserver(&text);
+        let wrong = || {
+            format!(
+                "`{text}` is no name server's address, such as 192.0.2.53 or [2001:db8::53]:5353"
+            )
+        };
+        server.map(Self).ok_or_else(wrong)
     }
 }
 

@@ -14,7 +14,7 @@
 //! 8 s; what is not known by then counts as not there. `/etc/hosts` comes first, and is read once.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -129,6 +129,17 @@ impl Dns {
     }
 }
 
+impl Dns {
+    /// Whether a name server says anything about a name, be it that there is none.
+    pub async fn is_answered(&self, name: &str) -> bool {
+        let Some(question) = Question::new(name, Kind::A) else {
+            return false;
+        };
+        let (_, answer) = self.inner.ask(question).await;
+        answer != Answer::Failed
+    }
+}
+
 impl Inner {
     /// The answer to a question: from the cache, from who asks it already, or from a name server.
     async fn ask(&self, question: Question) -> (Question, Answer) {
@@ -217,6 +228,13 @@ fn resolver(nameservers: &[SocketAddr]) -> TokioResolver {
         // Nothing of what is built is optional but TLS, which is not compiled in.
         unreachable!("a resolver without TLS: {error}")
     })
+}
+
+/// A name server as people write it: an address, with port 53 or another.
+pub fn nameserver(text: &str) -> Option<SocketAddr> {
+    let bare = || text.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 53));
+    let server = text.parse().ok().or_else(bare)?;
+    (!server.ip().is_unspecified() && server.port() != 0).then_some(server)
 }
 
 fn name_server(address: &SocketAddr) -> NameServerConfig {
@@ -430,6 +448,27 @@ mod tests {
                 .is_err()
         );
         assert!(lock(&dns.inner.flights).is_empty());
+    }
+
+    #[test]
+    fn a_name_server_is_an_address_with_or_without_port() {
+        let read = |text: &str| nameserver(text).map(|server| server.to_string());
+        assert_eq!(read("192.0.2.53").as_deref(), Some("192.0.2.53:53"));
+        assert_eq!(read("192.0.2.53:5353").as_deref(), Some("192.0.2.53:5353"));
+        assert_eq!(read("2001:db8::53").as_deref(), Some("[2001:db8::53]:53"));
+        assert_eq!(
+            read("[2001:db8::53]:53").as_deref(),
+            Some("[2001:db8::53]:53")
+        );
+        for wrong in [
+            "",
+            "dns.example.com",
+            "0.0.0.0",
+            "192.0.2.53:0",
+            "192.0.2.53:99999",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 
     #[tokio::test]

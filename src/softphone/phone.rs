@@ -5,11 +5,12 @@
 //! The phone: one endpoint, its media threads, and any number of calls.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use baton_core::sip::endpoint::{self, Transport};
+use baton_core::sip::locate::{Destination, LocateError, Reach};
 use baton_core::sip::message::{Uri, UriError};
 use baton_core::sip::trunk::{Trunk, Trunks};
 use baton_core::vocab::Entropy;
@@ -23,12 +24,14 @@ use super::report::{CallReport, PhoneEvent};
 use super::run::run;
 use super::script::Action;
 use super::standstill::Watch;
+use crate::net::dns::Dns;
 use crate::net::listen::{ListenError, Listening, listen};
 use crate::net::media_shard::{ShardHandle, ShardStats, Shards};
 use crate::net::ports::{PortError, RtpPorts};
 use crate::net::sip_task::{self, SipError, SipHandle};
 use crate::net::streams;
 use crate::net::tls::{Files, Tls, TlsError};
+use crate::net::udp;
 
 /// Events of a call that nobody has taken yet; what comes on top is not told.
 const EVENTS: usize = 256;
@@ -47,20 +50,12 @@ pub enum PhoneError {
         /// What is wrong.
         fault: UriError,
     },
-    /// Not spoken here.
-    #[error("the phone speaks SIP over UDP, TCP and TLS; {0} is not one of its ways")]
-    Transport(String),
     /// A certificate authority that cannot be read.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// A host without an address.
-    #[error("{host}: {error}")]
-    Unresolved {
-        /// The URI's host.
-        host: String,
-        /// In the system's words.
-        error: io::Error,
-    },
+    /// The URI leads nowhere.
+    #[error(transparent)]
+    Locate(#[from] LocateError),
     /// No signalling socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -86,39 +81,55 @@ pub struct PhoneConfig {
     pub entropy: Entropy,
     /// Who else, beside the public authorities, may issue the certificates of those it calls (PEM).
     pub tls_ca: Option<PathBuf>,
+    /// Who knows where the names are that it calls.
+    pub dns: Dns,
 }
 
 impl PhoneConfig {
     /// On loopback, one media thread.
-    pub fn loopback(entropy: Entropy) -> Self {
+    pub fn loopback(mut entropy: Entropy) -> Self {
         Self {
             local: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
             media_threads: 1,
-            entropy,
             tls_ca: None,
+            dns: Dns::new(&[], entropy.fork()),
+            entropy,
         }
     }
 
-    /// On the address that this machine reaches the URI's host from.
+    /// On the address that this machine reaches the first server of the URI from.
     ///
     /// # Errors
-    /// [`PhoneError`] when the URI or its host leads nowhere.
-    pub async fn towards(uri: &str, entropy: Entropy) -> Result<Self, PhoneError> {
-        let remote = resolve(uri).await?.remote;
-        let any: IpAddr = match remote {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-        };
-        // Connecting a UDP socket sends nothing; it asks the routing table.
-        let probe = std::net::UdpSocket::bind((any, 0))?;
-        probe.connect(remote)?;
+    /// [`PhoneError`] when the URI leads nowhere.
+    pub async fn towards(uri: &str, dns: Dns, entropy: Entropy) -> Result<Self, PhoneError> {
+        check(uri)?;
+        let targets = dns.locate(Destination::parse(uri)?, anything()).await?;
+        let mut ours = targets
+            .iter()
+            .filter_map(|target| udp::address_towards(target.address).ok());
+        let local = ours
+            .next()
+            .ok_or_else(|| LocateError::NoRoute(uri.to_owned()))?;
         Ok(Self {
-            local: SocketAddr::new(probe.local_addr()?.ip(), 0),
+            local: SocketAddr::new(local, 0),
             media_threads: 1,
             entropy,
             tls_ca: None,
+            dns,
         })
     }
+}
+
+/// Everything a phone can speak, before it is bound to one address.
+fn anything() -> Reach {
+    let mut reach = Reach::default();
+    let addresses: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
+        for address in addresses {
+            reach.add(transport, address);
+        }
+    }
+    reach
 }
 
 /// A SIP phone. Clones share the endpoint and the media threads; both end with the last of them.
@@ -157,6 +168,7 @@ impl Phone {
             media_threads,
             mut entropy,
             tls_ca,
+            dns,
         } = config;
         let listeners = [Transport::Udp, Transport::Tcp]
             .map(|transport| Listening {
@@ -183,7 +195,7 @@ impl Phone {
             trunks: Trunks::new(vec![anyone]),
             ..endpoint::Config::default()
         };
-        let signalling = sip_task::start(endpoint, entropy.fork(), listeners, streams, None)?;
+        let signalling = sip_task::start(endpoint, entropy.fork(), listeners, streams, dns, None)?;
         let bound = signalling.handle.address(Transport::Udp);
         let shards = Shards::start(media_threads)?;
         Ok(Self {
@@ -230,8 +242,12 @@ impl Phone {
         events: mpsc::Receiver<PhoneEvent>,
     ) -> Result<LiveCall, PhoneError> {
         let (control, actions) = mpsc::channel(ACTIONS);
-        let next_hop = resolve(&plan.uri).await?;
-        let placed = place(self.inner.clone(), plan, next_hop, watch).await?;
+        check(&plan.uri)?;
+        let ways = match self.inner.sip.locate(&plan.uri).await {
+            Err(SipError::Locate(error)) => return Err(error.into()),
+            found => found?,
+        };
+        let placed = place(self.inner.clone(), plan, ways, watch).await?;
         Ok(LiveCall {
             call_id: placed.call_id().to_owned(),
             control,
@@ -296,59 +312,12 @@ impl LiveCall {
     }
 }
 
-/// Where a SIP URI leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NextHop {
-    pub(super) transport: Transport,
-    pub(super) remote: SocketAddr,
-    /// The name that was looked up; `None` when the URI held the address itself.
-    pub(super) name: Option<String>,
-}
-
-/// Where a SIP URI's host is, and how it wants to be spoken to.
-async fn resolve(uri: &str) -> Result<NextHop, PhoneError> {
-    let parsed = Uri::parse(uri).map_err(|fault| PhoneError::BadUri {
+/// Refuses what is no URI at all with the fault that it has.
+fn check(uri: &str) -> Result<(), PhoneError> {
+    Uri::check(uri).map_err(|fault| PhoneError::BadUri {
         uri: uri.to_owned(),
         fault,
-    })?;
-    let transport = transport(&parsed)?;
-    let port = parsed.port().unwrap_or(transport.default_port());
-    if let Some(ip) = parsed.host_ip() {
-        return Ok(NextHop {
-            transport,
-            remote: SocketAddr::new(ip, port),
-            name: None,
-        });
-    }
-    let unresolved = |error| PhoneError::Unresolved {
-        host: parsed.host().to_owned(),
-        error,
-    };
-    let mut found = tokio::net::lookup_host((parsed.host(), port))
-        .await
-        .map_err(unresolved)?;
-    let remote = found
-        .next()
-        .ok_or_else(|| unresolved(io::ErrorKind::NotFound.into()))?;
-    Ok(NextHop {
-        transport,
-        remote,
-        name: Some(parsed.host().to_owned()),
     })
-}
-
-fn transport(uri: &Uri) -> Result<Transport, PhoneError> {
-    let secure = uri.scheme().eq_ignore_ascii_case("sips");
-    if !uri.is_sip() {
-        return Err(PhoneError::Transport(format!("{}:", uri.scheme())));
-    }
-    let asked = uri.param("transport").flatten();
-    match asked.map(|name| name.to_ascii_lowercase()).as_deref() {
-        Some("udp") | None if !secure => Ok(Transport::Udp),
-        Some("tcp") if !secure => Ok(Transport::Tcp),
-        Some("tcp" | "tls") | None => Ok(Transport::Tls),
-        Some(other) => Err(PhoneError::Transport(format!("transport={other}"))),
-    }
 }
 
 #[cfg(test)]
@@ -356,28 +325,31 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn uris_lead_to_an_address_or_say_why_not() {
-        let at = async |uri: &str| {
-            let found = resolve(uri).await.map_err(|e| e.to_string())?;
-            Ok::<_, String>(format!("{} {}", found.transport.as_str(), found.remote))
+    async fn uris_lead_to_an_address_of_ours_or_say_why_not() {
+        let from = async |uri: &str| {
+            let dns = Dns::new(&[([127, 0, 0, 1], 1).into()], Entropy::from_number(1));
+            let towards = PhoneConfig::towards(uri, dns, Entropy::from_number(1)).await;
+            towards
+                .map(|config| config.local.ip().to_string())
+                .map_err(|e| e.to_string())
         };
         for (uri, expected) in [
-            ("sip:a@127.0.0.1:5070", "UDP 127.0.0.1:5070"),
-            ("sip:a@[::1]", "UDP [::1]:5060"),
-            ("sip:a@127.0.0.1;transport=TCP", "TCP 127.0.0.1:5060"),
-            ("sip:a@127.0.0.1;transport=tls", "TLS 127.0.0.1:5061"),
-            ("sips:a@127.0.0.1", "TLS 127.0.0.1:5061"),
-            ("sips:a@127.0.0.1:7;transport=tcp", "TLS 127.0.0.1:7"),
+            ("sip:a@127.0.0.1:5070", "127.0.0.1"),
+            ("sip:a@[::1]", "::1"),
+            ("sip:a@127.0.0.1;transport=TCP", "127.0.0.1"),
+            ("sips:a@127.0.0.1", "127.0.0.1"),
         ] {
-            assert_eq!(at(uri).await.as_deref(), Ok(expected), "{uri}");
+            assert_eq!(from(uri).await.as_deref(), Ok(expected), "{uri}");
         }
         for (uri, says) in [
             ("bot", "sip:user@host"),
-            ("sips:a@127.0.0.1;transport=udp", "transport=udp"),
+            ("sips:a@127.0.0.1;transport=udp", "sips over udp"),
             ("tel:+1555", "tel:"),
-            ("sip:a@127.0.0.1;transport=sctp", "transport=sctp"),
+            ("sip:a@127.0.0.1;transport=sctp", "sctp"),
+            ("sip:a@224.0.0.1", "nobody can be called"),
+            ("sip:a@pbx.example.com:5060", "no name server could say"),
         ] {
-            let error = at(uri).await.unwrap_err();
+            let error = from(uri).await.unwrap_err();
             assert!(error.contains(says), "{uri}: {error}");
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use baton_core::sdp::{Local, Session};
-use baton_core::sip::endpoint::{Flow, OutgoingInvite};
+use baton_core::sip::endpoint::{OutgoingInvite, Ways};
 use baton_core::sip::message::Uri;
 use baton_core::vocab::Entropy;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::call::{Call, Phase};
 use super::leg::{LegPlan, PhoneLeg};
-use super::phone::{Inner, NextHop, PhoneError};
+use super::phone::{Inner, PhoneError};
 use super::plan::CallPlan;
 use super::refer::Identity;
 use super::report::{CallReport, Outcome, PhoneEvent, RtpReport};
@@ -29,7 +29,7 @@ use crate::net::sip_task::{Placed, SipError};
 pub(super) async fn place(
     phone: Arc<Inner>,
     plan: CallPlan,
-    next_hop: NextHop,
+    ways: Ways,
     watch: mpsc::Sender<PhoneEvent>,
 ) -> Result<Call, PhoneError> {
     let mut entropy = phone.entropy();
@@ -53,20 +53,9 @@ pub(super) async fn place(
     let call_id = entropy.hex(12);
     let identity = identity(&plan, &mut entropy);
     let wire = plan.keep.wire.then(|| phone.sip.subscribe());
-    let NextHop {
-        transport,
-        remote,
-        name,
-    } = next_hop;
-    if let Some(name) = name {
-        phone.sip.name_peer(remote, &name).await?;
-    }
+    let remote = ways.flow().remote;
     let invite = OutgoingInvite {
-        flow: Flow {
-            transport,
-            local: phone.local,
-            remote,
-        },
+        ways,
         target: plan.uri.clone(),
         from: format!("<sip:{}@{}>", plan.from_user, phone.local),
         to: String::new(),

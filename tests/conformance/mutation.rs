@@ -1,8 +1,11 @@
 //! Seeded damage to valid messages: nothing panics, and whatever is taken for fit means the same when written again.
 
 use crate::torture::valid_messages;
+use crate::torture_endpoint::{Node, say};
+use baton_core::sip::endpoint::Transport;
 use baton_core::sip::message::{Fault, Framer, Message, Name, Request, Response, Uri, Via};
 use bytes::Bytes;
+use std::time::Duration;
 
 /// Mutations in all: a few seconds of either build, because the costly comparisons take turns.
 const MUTATIONS: usize = if cfg!(debug_assertions) {
@@ -143,6 +146,60 @@ fn no_damage_panics_the_framer_or_makes_it_disagree_with_the_parser() {
         }
     }
     assert!(count > 1_000, "{count} messages framed");
+}
+
+/// The same number through a whole endpoint: in a dialog, outside of it, out of order, out of time.
+const DELIVERIES: usize = if cfg!(debug_assertions) {
+    10_000
+} else {
+    1_000_000
+};
+
+#[test]
+fn no_damage_panics_the_endpoint_or_keeps_it_from_serving() {
+    let corpus = valid_messages();
+    let mut dice = Dice(0xba70_0000_0000_0003);
+    let mut node = Node::new(Transport::Udp);
+    let mut dialog = node.call();
+    let (mut answered, mut number) = (0_usize, 1);
+    for round in 0..DELIVERIES {
+        let mut octets = match dice.below(3) {
+            0 => corpus[dice.below(corpus.len())].to_vec(),
+            1 => {
+                let methods = [
+                    "INFO", "INVITE", "OPTIONS", "UPDATE", "NOTIFY", "REFER", "ACK",
+                ];
+                let method = methods[dice.below(methods.len())];
+                number += 1;
+                say(method, number, &dialog.0, &dialog.1, "v=0").to_vec()
+            }
+            _ => {
+                let methods = ["INVITE", "BYE", "CANCEL", "ACK", "OPTIONS"];
+                let method = methods[dice.below(methods.len())];
+                say(method, 1, &format!("m{}", dice.below(50)), "", "v=0").to_vec()
+            }
+        };
+        mutate(&mut octets, &mut dice);
+        answered += node.deliver(&Bytes::from(octets)).len();
+        if round % 16 == 15 {
+            node.run(Duration::from_millis(500));
+        }
+        if round % 1_000 == 999 {
+            // Damage may have said BYE in the dialog; a new one is to be had whatever came.
+            node.run(Duration::from_secs(40));
+            let good = node.call();
+            node.hang_up(&good);
+            dialog = node.call();
+            number = 1;
+        }
+    }
+    node.run(Duration::from_secs(300));
+    assert!(answered > DELIVERIES / 20, "{answered} answers");
+    assert_eq!(
+        node.endpoint.transactions(),
+        0,
+        "all that was begun has ended"
+    );
 }
 
 /// Every accessor on every field.

@@ -10,6 +10,7 @@ mod barge_in;
 mod cancel;
 mod drain;
 mod dtmf;
+mod failover;
 mod far_end_hangs_up;
 mod handoff_failures;
 mod handoff_refer;

@@ -121,7 +121,9 @@ impl Flood {
             sent += VOLLEY;
             pings += 1;
             let answer = self.asker.asks(&self.asker.request("OPTIONS", pings, ""));
-            assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+            // 503 while the flood's own calls fill the node.
+            let is_told = ["SIP/2.0 200", "SIP/2.0 503"].map(|line| answer.starts_with(line));
+            assert!(is_told.contains(&true), "{answer}");
         }
         sent
     }

@@ -11,6 +11,7 @@ use baton::bridge::{Bridge, CallObserver};
 use baton::config::Config;
 use baton::ingress;
 use baton::net::admission::Admission;
+use baton::net::dns::Dns;
 use baton::net::listen::{Listening, listen};
 use baton::net::media_shard::Shards;
 use baton::net::ports::RtpPorts;
@@ -112,6 +113,7 @@ fn house(at_answer: bool) -> House {
         entropy.fork(),
         vec![socket],
         streams::Config::default(),
+        Dns::new(&[], Entropy::from_number(78)),
         Some(admission.clone()),
     )
     .expect("within a runtime");

@@ -446,6 +446,7 @@ async fn ipv6_is_served_too() {
         baton_core::vocab::Entropy::from_number(14),
         vec![listener],
         Config::default(),
+        baton::net::dns::Dns::new(&[], baton_core::vocab::Entropy::from_number(15)),
         None,
     )
     .expect("it starts");

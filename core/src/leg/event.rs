@@ -146,8 +146,12 @@ pub struct Summary {
     pub packets_lost: u64,
     /// Packets that came too late to be used.
     pub packets_late: u64,
-    /// Packets refused: wrong source, unknown payload type, not RTP.
+    /// Packets refused: wrong source, unknown payload type, neither RTP nor RTCP.
     pub packets_refused: u64,
+    /// RTCP reports of the far end that came by the RTP port.
+    pub rtcp_received: u64,
+    /// Of our packets, lost as the far end last reported.
+    pub far_end_lost: u64,
     /// Audio made up for what was lost, ms.
     pub concealed_ms: u64,
     /// Interarrival jitter (RFC 3550 §6.4.1), ms.

@@ -24,6 +24,7 @@ use crate::agent::{self, Dialect, LinkOutput, LinkRequest, Message, Start};
 use crate::media::g711::Codec;
 use crate::media::recording::Recorder;
 use crate::media::rtp::packet::{self, RtpTimestamp, SeqNo};
+use crate::media::rtp::rtcp;
 use crate::media::rtp::source::{Admission, Latch, LatchPolicy};
 use crate::media::{downlink, jitter, uplink, vad};
 use crate::sdp;
@@ -154,6 +155,9 @@ impl Leg {
         if !matches!(self.state, State::Live { .. }) {
             return;
         }
+        if rtcp::is_rtcp(datagram) {
+            return self.handle_rtcp(now, from, datagram);
+        }
         let Ok(packet) = packet::parse(datagram) else {
             return self.report.refused();
         };
@@ -164,6 +168,16 @@ impl Leg {
         self.report.received(now);
         self.uplink.handle_packet(now, &packet);
         self.drain_uplink(now);
+    }
+
+    /// RTCP that came by the RTP port (RFC 5761), which peers send without asking. From the caller's address it is counted,
+    /// and what it reports of our packets is kept; it is no sign of media and teaches no address.
+    fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let admission = self.latch.admit(now, from, false);
+        match rtcp::parse(datagram) {
+            Ok(compound) if admission == Admission::Take => self.report.heard_report(compound),
+            _ => self.report.refused(),
+        }
     }
 
     /// The agent's socket is open.

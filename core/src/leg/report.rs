@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::media::rtp::rtcp;
 use crate::media::uplink::Uplink;
 
 use super::event::Summary;
@@ -15,6 +16,8 @@ pub(super) struct Reporter {
     refused: u64,
     sent: u64,
     behind: u64,
+    reports: u64,
+    far_lost: u64,
     next: Option<Instant>,
     media: Media,
 }
@@ -41,6 +44,14 @@ impl Reporter {
     /// The agent's socket did not keep up: so many frames were dropped.
     pub(super) fn behind(&mut self, frames: u64) {
         self.behind += frames;
+    }
+
+    /// The far end reported by RTCP. We have one stream, so its blocks are about that one, whatever source they name.
+    pub(super) fn heard_report(&mut self, compound: rtcp::Compound<'_>) {
+        self.reports += 1;
+        if let Some(block) = compound.reports().last() {
+            self.far_lost = u64::try_from(block.lost).unwrap_or(0);
+        }
     }
 
     /// A packet came. One that was under way when the far end put us on hold expects no other.
@@ -84,6 +95,8 @@ impl Reporter {
             packets_lost: stats.lost,
             packets_late: stats.late,
             packets_refused: self.refused,
+            rtcp_received: self.reports,
+            far_end_lost: self.far_lost,
             concealed_ms: millis(stats.concealed),
             jitter_ms: rounded_ms(stats.jitter),
             level_dbfs: uplink.level_dbfs(),

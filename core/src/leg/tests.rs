@@ -253,6 +253,30 @@ fn the_callers_octets_reach_the_agent_as_they_came() {
 }
 
 #[test]
+fn rtcp_on_the_rtp_port_is_counted_and_believed_only_from_the_caller() {
+    let mut bench = Bench::answered();
+    bench.rtp(caller(), 0, &[0x55; 160]);
+    let before = bench.leg.summary();
+    // A receiver report with one block: 5 of our packets lost.
+    let mut report = vec![0x81, 201, 0, 7, 0, 0, 0, 99, 0, 0, 0, 7, 0x10, 0, 0, 5];
+    report.extend([0; 16]);
+    let now = bench.now;
+    bench.leg.handle_rtp(now, caller(), &report);
+    let after = bench.leg.summary();
+    assert_eq!((after.rtcp_received, after.far_end_lost), (1, 5));
+    assert_eq!(after.packets_received, before.packets_received);
+    assert_eq!(after.packets_refused, before.packets_refused);
+    let stranger = "198.51.100.66:4000".parse().unwrap();
+    report[15] = 200;
+    bench.leg.handle_rtp(now, stranger, &report);
+    bench.leg.handle_rtp(now, caller(), &report[..20]);
+    let after = bench.leg.summary();
+    assert_eq!((after.rtcp_received, after.far_end_lost), (1, 5));
+    assert_eq!(after.packets_refused, before.packets_refused + 2);
+    assert_eq!(bench.heard.try_iter().count(), 1, "none of it is audio");
+}
+
+#[test]
 fn a_stranger_is_neither_heard_nor_spoken_to() {
     let mut bench = Bench::answered();
     bench.rtp(caller(), 0, &[0x55; 160]);

@@ -89,22 +89,31 @@ fn value<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn digit(key: char, ms: u64) -> Result<Option<Digit>, NoDigit> {
+    fn digit(key: char, ms: u64) -> Digit {
         let duration = Duration::from_millis(ms);
-        Ok(Some(Digit { key, duration }))
+        Digit { key, duration }
     }
 
     #[test]
     fn keys_are_read_in_both_types() {
         let relay = |body: &str| read("application/dtmf-relay", body.as_bytes());
-        assert_eq!(relay("Signal=5\r\nDuration=200\r\n"), digit('5', 200));
-        assert_eq!(relay("signal = *\nduration= x\n"), digit('*', 160));
-        assert_eq!(relay("Signal=11\r\n"), digit('#', 160));
-        assert_eq!(relay("Signal=d\r\nDuration=99999999"), digit('D', 8000));
+        assert_eq!(
+            relay("Signal=5\r\nDuration=200\r\n"),
+            Ok(Some(digit('5', 200)))
+        );
+        assert_eq!(
+            relay("signal = *\nduration= x\n"),
+            Ok(Some(digit('*', 160)))
+        );
+        assert_eq!(relay("Signal=11\r\n"), Ok(Some(digit('#', 160))));
+        assert_eq!(
+            relay("Signal=d\r\nDuration=99999999"),
+            Ok(Some(digit('D', 8000)))
+        );
         let plain = |body: &str| read("application/dtmf", body.as_bytes());
-        assert_eq!(plain("5"), digit('5', 160));
-        assert_eq!(plain("#\r\n"), digit('#', 160));
-        assert_eq!(plain("Signal=7\r\nDuration=80"), digit('7', 80));
+        assert_eq!(plain("5"), Ok(Some(digit('5', 160))));
+        assert_eq!(plain("#\r\n"), Ok(Some(digit('#', 160))));
+        assert_eq!(plain("Signal=7\r\nDuration=80"), Ok(Some(digit('7', 80))));
     }
 
     #[test]

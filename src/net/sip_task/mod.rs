@@ -16,6 +16,7 @@
 //! Every protocol decision is the core's. What is decided here is only what a queue can decide, see [`routes`].
 //! Calls wait for signalling (64 commands in all), never the other way round, so that the two cannot deadlock.
 
+mod locate;
 mod ourselves;
 mod routes;
 mod tap;
@@ -29,19 +30,22 @@ use std::time::{Duration, Instant};
 
 use baton_core::sip::endpoint::{
     Command, CommandError, Config, Counters, DialogEvent, DialogId, Endpoint, Event, Flow,
-    InviteError, Invited, OutgoingInvite, Readiness, Transmit, Transport,
+    InviteError, Invited, LocateId, OutgoingInvite, Readiness, Transmit, Transport, Ways,
 };
+use baton_core::sip::locate::LocateError;
 use baton_core::sip::trunk::Trunks;
 use baton_core::vocab::Entropy;
 use bytes::Bytes;
 use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::admission::{Admission, Place};
+use super::dns::Dns;
 use super::listen::{Listener, Listening};
 use super::streams::{self, Streams};
 use super::tls::Tls;
+use locate::{Located, Locator};
 use ourselves::Ourselves;
 use routes::{Orphan, Routes};
 pub use tap::{Direction, WireLine};
@@ -96,6 +100,9 @@ pub enum SipError {
     /// The call cannot be placed.
     #[error(transparent)]
     Invite(#[from] InviteError),
+    /// The URI leads nowhere.
+    #[error(transparent)]
+    Locate(#[from] LocateError),
     /// Signalling has stopped.
     #[error("signalling has stopped")]
     Stopped,
@@ -129,6 +136,7 @@ pub struct SipHandle {
     requests: mpsc::Sender<Request>,
     tap: broadcast::Sender<WireLine>,
     addresses: Vec<Listening>,
+    locator: Locator,
 }
 
 impl std::fmt::Debug for Request {
@@ -240,6 +248,19 @@ impl SipHandle {
         self.ask(Request::Name { remote, name }).await
     }
 
+    /// The ways to a SIP or SIPS URI, best first (RFC 3263): by which a call to it is placed. Where they are TLS, the
+    /// certificates there must bear the URI's name.
+    ///
+    /// # Errors
+    /// [`SipError::Locate`] says why there are none, [`SipError::Stopped`].
+    pub async fn locate(&self, uri: &str) -> Result<Ways, SipError> {
+        let located = self.locator.locate(uri).await?;
+        for (remote, name) in located.names() {
+            self.name_peer(remote, name).await?;
+        }
+        Ways::of(located.ways).ok_or_else(|| LocateError::NoRoute(uri.to_owned()).into())
+    }
+
     /// Every message from here on, of all dialogs, by its first line. Costs nothing while nobody subscribes; one
     /// subscriber per node is meant to sort the lines by Call-ID.
     pub fn subscribe(&self) -> broadcast::Receiver<WireLine> {
@@ -281,6 +302,7 @@ pub struct Signalling {
 ///
 /// * `config`: its list of what is listened on is filled in here.
 /// * `listeners`: see [`super::listen::listen`]; each sends what the core wants sent from its address.
+/// * `dns`: who knows where names are.
 /// * `admission`: asked about each new call; `None`: only the endpoint's own limits hold.
 ///
 /// # Errors
@@ -290,6 +312,7 @@ pub fn start(
     entropy: Entropy,
     listeners: Vec<Listener>,
     streams: streams::Config,
+    dns: Dns,
     admission: Option<Admission>,
 ) -> io::Result<Signalling> {
     let (mut bound, mut streaming, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
@@ -312,10 +335,12 @@ pub fn start(
     let (requests, request_queue) = mpsc::channel(COMMAND_QUEUE);
     let (ingress, arrivals) = mpsc::channel(INGRESS_QUEUE);
     let (tap, _) = broadcast::channel(TAP_QUEUE);
+    let locator = Locator::new(dns, &addresses);
     let handle = SipHandle {
         requests,
         tap: tap.clone(),
         addresses,
+        locator: locator.clone(),
     };
     let mut endpoint = Endpoint::new(config, entropy);
     if let Some(gate) = admission.clone() {
@@ -332,6 +357,8 @@ pub fn start(
         tap,
         ourselves: Ourselves::default(),
         triage: Triage::default(),
+        locator,
+        locating: JoinSet::new(),
     };
     Ok(Signalling {
         handle,
@@ -356,6 +383,9 @@ struct Task {
     tap: broadcast::Sender<WireLine>,
     ourselves: Ourselves,
     triage: Triage,
+    locator: Locator,
+    /// Lookups that dialogs wait for; the core asks for no more than it has dialogs.
+    locating: JoinSet<(LocateId, Result<Located, LocateError>)>,
 }
 
 impl Task {
@@ -374,6 +404,7 @@ impl Task {
             tokio::select! {
                 readable = readable(sockets) => self.read(readable, &mut scratch),
                 input = self.streams.next() => self.take(input),
+                Some(done) = self.locating.join_next() => self.handle_located(done),
                 request = self.requests.recv() => match request {
                     Some(request) => self.handle_requests(request),
                     None => return,
@@ -555,7 +586,33 @@ impl Task {
                     let _ = self.endpoint.command(now, dialog, answer);
                 }
             }
+            Event::Locate { id, uri } => {
+                let locator = self.locator.clone();
+                self.locating
+                    .spawn(async move { (id, locator.locate(&uri).await) });
+            }
         }
+    }
+
+    fn handle_located(
+        &mut self,
+        done: Result<(LocateId, Result<Located, LocateError>), JoinError>,
+    ) {
+        // A lookup that panicked, which would be a bug, leaves its dialog with the way it has.
+        let Ok((id, located)) = done else { return };
+        let ways = match located {
+            Ok(located) => {
+                for (remote, name) in located.names() {
+                    self.streams.name_peer(remote, name.to_owned());
+                }
+                located.ways
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a next hop was not found");
+                Vec::new()
+            }
+        };
+        self.endpoint.handle_located(Instant::now(), id, ways);
     }
 
     fn arrive(&mut self, now: Instant, invited: Box<Invited>) {

@@ -18,7 +18,11 @@ fn node_over(transport: Transport, seed: u64, streams: streams::Config) -> Signa
     };
     let socket = super::super::listen::listen(wanted, "[sip] listen").unwrap();
     let entropy = Entropy::from_number(seed);
-    start(Config::default(), entropy, vec![socket], streams, None).unwrap()
+    let dns = Dns::new(
+        &["127.0.0.1:1".parse().unwrap()],
+        Entropy::from_number(seed),
+    );
+    start(Config::default(), entropy, vec![socket], streams, dns, None).unwrap()
 }
 
 fn to(node: &Signalling, from: &Signalling) -> OutgoingInvite {
@@ -28,11 +32,12 @@ fn to(node: &Signalling, from: &Signalling) -> OutgoingInvite {
     } = node.handle.addresses()[0];
     let local = from.handle.addresses()[0].address;
     OutgoingInvite {
-        flow: Flow {
+        ways: Flow {
             transport,
             local,
             remote,
-        },
+        }
+        .into(),
         target: format!("sip:bot@{remote}"),
         from: format!("<sip:alice@{local}>"),
         to: String::new(),
@@ -221,7 +226,11 @@ async fn a_peer_that_cannot_be_reached_refuses_the_call() {
     let alice = node(11);
     let mut invite = to(&alice, &alice);
     // An address family that no socket of ours can send to.
-    invite.flow.remote = "[2001:db8::1]:5060".parse().unwrap();
+    invite.ways = Flow {
+        remote: "[2001:db8::1]:5060".parse().unwrap(),
+        ..invite.ways.flow()
+    }
+    .into();
     let mut placed = alice.handle.invite(invite).await.unwrap();
     assert!(matches!(
         next(&mut placed.events).await,

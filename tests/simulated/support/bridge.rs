@@ -43,6 +43,8 @@ pub(crate) enum Dial {
 #[derive(Debug, Clone)]
 pub(crate) struct House {
     pub(crate) sip: Config,
+    /// The other end's.
+    pub(crate) trunk: Config,
     pub(crate) call: call::Config,
     pub(crate) handoff: handoff::Config,
     pub(crate) placement: KeyPlacement,
@@ -55,6 +57,7 @@ impl Default for House {
     fn default() -> Self {
         Self {
             sip: Config::default(),
+            trunk: Config::default(),
             call: call::Config::default(),
             handoff: handoff::Config {
                 target: Some("sip:queue@flex.example.com".into()),
@@ -128,6 +131,8 @@ pub(crate) struct Bridge {
     pub(crate) address: SocketAddr,
     transport: Transport,
     pub(crate) store: Arc<Store>,
+    /// Where the names are that dialogs may hold, by URI.
+    pub(crate) zone: BTreeMap<String, Vec<SocketAddr>>,
     pub(crate) lifecycle: Lifecycle,
     house: House,
     calls: BTreeMap<DialogId, Task>,
@@ -147,6 +152,7 @@ impl Bridge {
             address,
             transport,
             store: Arc::new(Store::new()),
+            zone: BTreeMap::new(),
             lifecycle: Lifecycle::default(),
             house,
             calls: BTreeMap::new(),
@@ -156,12 +162,16 @@ impl Bridge {
     }
 
     pub(crate) fn receives(&mut self, now: Instant, datagram: &Datagram) {
-        let flow = Flow {
+        let flow = self.flow(datagram.from);
+        self.endpoint.handle_datagram(now, flow, &datagram.payload);
+    }
+
+    fn flow(&self, remote: SocketAddr) -> Flow {
+        Flow {
             transport: self.transport,
             local: self.address,
-            remote: datagram.from,
-        };
-        self.endpoint.handle_datagram(now, flow, &datagram.payload);
+            remote,
+        }
     }
 
     /// A packet for one of the legs.
@@ -184,6 +194,12 @@ impl Bridge {
                         if let Some(task) = self.calls.get_mut(&dialog) {
                             task.tell(now, &mut self.endpoint, Input::Sip(event));
                         }
+                    }
+                    Event::Locate { id, uri } => {
+                        let found = self.zone.get(&uri).cloned().unwrap_or_default();
+                        let ways = found.into_iter().map(|remote| self.flow(remote));
+                        let ways = ways.collect();
+                        self.endpoint.handle_located(now, id, ways);
                     }
                 }
             }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use baton_core::sdp::{self, Direction, Offer};
 use baton_core::sip::endpoint::{
     Command, CommandError, Config, DialogEvent, DialogId, Endpoint, Event, Flow, NotifyState,
-    OutgoingInvite, Transport,
+    OutgoingInvite, Transport, Ways,
 };
 use baton_core::vocab::Entropy;
 use bytes::Bytes;
@@ -49,6 +49,8 @@ pub(crate) struct Placing {
     pub(crate) headers: Vec<(String, String)>,
     /// `None`: our ordinary offer.
     pub(crate) offer: Option<Bytes>,
+    /// Servers that the trunk tries before the bridge.
+    pub(crate) tries: Vec<SocketAddr>,
 }
 
 impl Default for Placing {
@@ -60,6 +62,7 @@ impl Default for Placing {
                 ("X-Tenant".into(), "acme".into()),
             ],
             offer: None,
+            tries: Vec::new(),
         }
     }
 }
@@ -77,13 +80,14 @@ pub(crate) struct FarEnd {
 
 impl FarEnd {
     pub(crate) fn new(
+        config: Config,
         address: SocketAddr,
         bridge: SocketAddr,
         transport: Transport,
         mut entropy: Entropy,
     ) -> Self {
         Self {
-            endpoint: Endpoint::new(Config::default(), entropy.fork()),
+            endpoint: Endpoint::new(config, entropy.fork()),
             address,
             bridge,
             transport,
@@ -101,6 +105,16 @@ impl FarEnd {
         }
     }
 
+    /// To the bridge, after these servers.
+    fn ways(&self, tries: &[SocketAddr]) -> Ways {
+        let servers = tries.iter().copied().chain([self.bridge]);
+        let flow = |remote| Flow {
+            remote,
+            ..self.flow()
+        };
+        Ways::of(servers.map(flow)).expect("the bridge is one")
+    }
+
     pub(crate) fn places(&mut self, now: Instant, placing: &Placing) -> DialogId {
         let rtp = SocketAddr::new(self.address.ip(), self.next_port);
         self.next_port += 2;
@@ -108,7 +122,7 @@ impl FarEnd {
         let mut media = sdp::Session::new(local);
         let ours = Bytes::from(media.offer());
         let invite = OutgoingInvite {
-            flow: self.flow(),
+            ways: self.ways(&placing.tries),
             target: format!("sip:{}@{}", placing.called, self.bridge),
             from: format!("\"Alice\" <sip:+15559870000@{}>", self.address.ip()),
             to: String::new(),

@@ -24,6 +24,8 @@ pub(crate) struct World {
     /// What the trunk will do by itself, and when.
     plans: BTreeMap<(Instant, u64), (DialogId, Step)>,
     planned: u64,
+    /// Other SIP servers, and how they answer an INVITE at once: `503 Service Unavailable`.
+    pub(crate) servers: BTreeMap<SocketAddr, &'static str>,
     /// What reached somebody who is neither.
     pub(crate) strangers_heard: Vec<String>,
     spins: (Instant, u32),
@@ -36,12 +38,21 @@ fn address(text: &str) -> SocketAddr {
 impl World {
     pub(crate) fn new(house: House, weather: Weather, seed: u64) -> Self {
         let mut entropy = Entropy::from_number(seed);
+        let wire_entropy = entropy.fork();
+        let (bridge_entropy, far_entropy) = (entropy.fork(), entropy.fork());
         let clock = Clock::new();
         let (bridge, far) = (address("10.0.0.2:5060"), address("10.0.0.1:5060"));
         Self {
-            wire: Wire::new(weather, entropy.fork()),
-            bridge: Bridge::new(house, bridge, weather.transport(), entropy.fork()),
-            far: FarEnd::new(far, bridge, weather.transport(), entropy.fork()),
+            wire: Wire::new(weather, wire_entropy),
+            far: FarEnd::new(
+                house.trunk.clone(),
+                far,
+                bridge,
+                weather.transport(),
+                far_entropy,
+            ),
+            bridge: Bridge::new(house, bridge, weather.transport(), bridge_entropy),
+            servers: BTreeMap::new(),
             plans: BTreeMap::new(),
             planned: 0,
             strangers_heard: Vec::new(),
@@ -73,6 +84,25 @@ impl World {
         let to = self.bridge.address;
         self.wire
             .send(self.clock.now(), &Datagram { from, to, payload });
+    }
+
+    /// A server answers a request that it got.
+    pub(crate) fn answer(
+        &mut self,
+        server: SocketAddr,
+        to: SocketAddr,
+        request: &str,
+        status: &str,
+    ) {
+        let copied = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+        let copied = |line: &&str| copied.iter().any(|name| line.starts_with(name));
+        let lines: Vec<_> = request.lines().filter(copied).collect();
+        let text = format!(
+            "SIP/2.0 {status}\r\n{}\r\nContact: <sip:{server}>\r\nContent-Length: 0\r\n\r\n",
+            lines.join("\r\n")
+        );
+        let tagged = text.replace("\r\nCall-ID:", ";tag=server\r\nCall-ID:");
+        self.post(server, to, Bytes::from(tagged));
     }
 
     pub(crate) fn passes(&mut self, time: Duration) {
@@ -152,6 +182,11 @@ impl World {
             self.far.receives(now, datagram);
         } else if is_sip {
             let text = String::from_utf8_lossy(&datagram.payload).into_owned();
+            if let Some(status) = self.servers.get(&datagram.to)
+                && text.starts_with("INVITE ")
+            {
+                self.answer(datagram.to, datagram.from, &text, status);
+            }
             self.strangers_heard.push(text);
         } else if datagram.to.ip() == self.bridge.address.ip() {
             self.bridge.hears(now, datagram);

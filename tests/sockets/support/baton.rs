@@ -23,13 +23,14 @@ pub(crate) struct Setup {
     dir: TempDir,
     agents: String,
     sip: String,
+    on_ipv6: bool,
     /// Listens on TLS too.
     tls: bool,
     media: String,
     store: String,
     pub(crate) more: String,
     drain: &'static str,
-    target: &'static str,
+    target: String,
     survives_full_disk: bool,
 }
 
@@ -38,6 +39,7 @@ impl Setup {
     pub(crate) fn new() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         Self {
+            on_ipv6: false,
             ports: Ports::take(),
             agents: "[[agent]]\nname = \"bot\"\nkind = \"scripted\"\n".into(),
             sip: String::new(),
@@ -46,7 +48,7 @@ impl Setup {
             store: format!("embedded:{}/store", dir.path().display()),
             more: String::new(),
             drain: "1s",
-            target: "target = \"sip:humans@127.0.0.1\"",
+            target: "target = \"sip:humans@127.0.0.1\"".into(),
             survives_full_disk: false,
             dir,
         }
@@ -61,6 +63,12 @@ impl Setup {
     /// Further lines of `[sip]`.
     pub(crate) fn sip(mut self, lines: &str) -> Self {
         lines.clone_into(&mut self.sip);
+        self
+    }
+
+    /// SIP and RTP on IPv6 loopback.
+    pub(crate) fn on_ipv6(mut self) -> Self {
+        self.on_ipv6 = true;
         self
     }
 
@@ -81,9 +89,24 @@ impl Setup {
         self
     }
 
+    /// Further lines of `[media]`, on this test's own ports.
+    pub(crate) fn media(self, lines: &str) -> Self {
+        let rtp = self.ports.rtp();
+        let mut setup = self.rtp_ports(*rtp.start(), *rtp.end());
+        setup.media.push('\n');
+        setup.media.push_str(lines);
+        setup
+    }
+
     /// `[store] url`.
     pub(crate) fn store(mut self, url: &str) -> Self {
         url.clone_into(&mut self.store);
+        self
+    }
+
+    /// `[[handoff]] target`.
+    pub(crate) fn human(mut self, uri: &str) -> Self {
+        self.target = format!("target = \"{uri}\"");
         self
     }
 
@@ -101,7 +124,7 @@ impl Setup {
 
     /// Nobody to hand a caller over to.
     pub(crate) fn no_handoff(mut self) -> Self {
-        self.target = "";
+        self.target.clear();
         self
     }
 
@@ -161,7 +184,12 @@ impl Setup {
     /// Writes `baton.toml`.
     pub(crate) fn write(&self) -> PathBuf {
         let file = self.dir().join("baton.toml");
-        std::fs::write(&file, self.configuration()).expect("it can be written");
+        let mut text = self.configuration();
+        if self.on_ipv6 {
+            text = text.replace("udp:127.0.0.1", "udp:[::1]");
+            text = text.replace("public_address = \"127.0.0.1\"", "public_address = \"::1\"");
+        }
+        std::fs::write(&file, text).expect("it can be written");
         file
     }
 
@@ -247,7 +275,8 @@ pub(crate) struct Baton {
     pub(crate) setup: Setup,
 }
 
-type Log = Arc<Mutex<Vec<String>>>;
+/// Lines that a process has said.
+pub(crate) type Log = Arc<Mutex<Vec<String>>>;
 
 impl Baton {
     /// Starts it with the scripted agent and a human at `sip:humans@127.0.0.1`.
@@ -379,6 +408,22 @@ impl Baton {
             .unwrap_or_else(|error| panic!("GET {path}: {error}: {}", answer.body))
     }
 
+    /// `POST /v1/calls/{id}/VERB` for the only live call.
+    pub(crate) fn steers(&mut self, verb: &str) {
+        let live = |baton: &Self| baton.calls().into_iter().find(|call| call["end"].is_null());
+        self.wait_until("a call is live", |baton| live(baton).is_some());
+        let call = live(self).expect("it was");
+        let path = format!("/v1/calls/{}/{verb}", text(&call["id"]));
+        let answer = http::post(self.ports().http(), &path, "{}")
+            .unwrap_or_else(|error| panic!("POST {path}: {error}"));
+        assert!(
+            matches!(answer.status, 200..=299),
+            "POST {path}: {} {}",
+            answer.status,
+            answer.body
+        );
+    }
+
     /// Live and recent calls, as the bridge sees them.
     pub(crate) fn calls(&self) -> Vec<Value> {
         let answer = self.json("/v1/calls");
@@ -451,10 +496,11 @@ fn spawn(setup: &Setup) -> (Child, Receiver<()>, Log) {
 }
 
 /// Lines of `from` into the log, with a knock for each.
-fn follow(from: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>, knock: SyncSender<()>) {
+pub(crate) fn follow(from: impl Read + Send + 'static, log: &Log, knock: SyncSender<()>) {
     let log = Arc::clone(log);
     std::thread::spawn(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
+        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
             log.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(line);

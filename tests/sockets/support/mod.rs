@@ -3,8 +3,10 @@
 pub(crate) mod agent;
 pub(crate) mod authority;
 pub(crate) mod baton;
+pub(crate) mod dns;
 pub(crate) mod http;
 pub(crate) mod node;
+pub(crate) mod peer;
 pub(crate) mod phone;
 pub(crate) mod ports;
 pub(crate) mod raw;

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use baton::net::dns::Dns;
 use baton::net::listen::{Listening, listen};
 use baton::net::sip_task::{self, Arrived, Signalling};
 use baton::net::streams;
@@ -29,7 +30,8 @@ pub(crate) fn node(seed: u64, transports: &[Transport], streams: streams::Config
         })
         .collect();
     let entropy = Entropy::from_number(seed);
-    sip_task::start(Config::default(), entropy, listeners, streams, None).expect("it starts")
+    let dns = Dns::new(&[], Entropy::from_number(seed));
+    sip_task::start(Config::default(), entropy, listeners, streams, dns, None).expect("it starts")
 }
 
 /// Where it listens so.
@@ -45,11 +47,12 @@ pub(crate) fn invite(
 ) -> OutgoingInvite {
     let local = from.handle.addresses()[0].address;
     OutgoingInvite {
-        flow: Flow {
+        ways: Flow {
             transport,
             local,
             remote,
-        },
+        }
+        .into(),
         target: format!("sip:bot@{remote}"),
         from: format!("<sip:alice@{local}>"),
         to: String::new(),

@@ -72,6 +72,43 @@ impl Ports {
     pub(crate) fn sipp_media(&self) -> u16 {
         self.first + 50
     }
+
+    /// Ports of one of three other peers; the first two have RTP ports as well.
+    pub(crate) fn peer(&self, nth: u16) -> PeerPorts {
+        PeerPorts {
+            signalling: self.first + 74 + 3 * nth,
+            media: self.first + 84 + 8 * nth,
+        }
+    }
+}
+
+/// Ports of one peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerPorts {
+    signalling: u16,
+    media: u16,
+}
+
+impl PeerPorts {
+    /// SIP over UDP and TCP.
+    pub(crate) fn sip(self) -> u16 {
+        self.signalling
+    }
+
+    /// SIP over TLS.
+    pub(crate) fn tls(self) -> u16 {
+        self.signalling + 1
+    }
+
+    /// Where it takes commands (TCP).
+    pub(crate) fn control(self) -> u16 {
+        self.signalling + 2
+    }
+
+    /// RTP and RTCP of two calls and more.
+    pub(crate) fn rtp(self) -> RangeInclusive<u16> {
+        self.media..=self.media + 7
+    }
 }
 
 fn all_free(first: u16) -> bool {

@@ -18,16 +18,19 @@ use std::f32::consts::PI;
 
 use super::prediction::{self, REACH};
 use super::repetition::{HISTORY, Manner, Repetition};
+use crate::media::g711::{self, Codec};
 use crate::media::levels::quantise;
 
 /// Samples from either end at full loudness: 60 ms.
 const LOUD: usize = 480;
-/// Samples from either end after which nothing is left of the voice: 120 ms.
-const VOICED: usize = 960;
+/// Samples from either end after which nothing is left of the voice: 105 ms.
+const VOICED: usize = 840;
 /// Samples in which prediction gives way to repetition by a factor of e: 20 ms.
 const PREDICTED: f32 = 160.0;
 /// Samples after which a repetition takes in one more period.
 const UNIT: usize = 160;
+/// μ-law's zero.
+const SILENCE: u8 = 0xff;
 /// Fewer known samples behind the gap teach nothing: 10 ms.
 pub(super) const KNOWN_MIN: usize = 80;
 
@@ -42,9 +45,9 @@ pub(super) struct Span {
     back: Side,
 }
 
-/// What one side makes of the gap, by distance from it.
+/// What one side makes of the gap, by distance from it; as G.711, which is what stands around the gap, and half the size.
 #[derive(Debug, Clone)]
-struct Side([i16; VOICED]);
+struct Side([u8; VOICED]);
 
 /// A sample of the gap.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,7 +73,7 @@ impl Side {
                 Some(predicted) => predicted * trust + repeated * (1.0 - trust),
                 None => repeated,
             };
-            *sample = quantise(guess);
+            *sample = g711::encode(Codec::Pcmu, quantise(guess));
             trust *= decay;
         }
     }
@@ -80,8 +83,8 @@ impl Side {
             n if n < LOUD => 1.0,
             n => (1.0 - (n - LOUD) as f32 / (VOICED - LOUD) as f32).max(0.0),
         };
-        let sample = self.0.get(distance).copied().unwrap_or_default();
-        (f32::from(sample), loudness)
+        let sample = self.0.get(distance).copied().unwrap_or(SILENCE);
+        (f32::from(g711::decode(Codec::Pcmu, sample)), loudness)
     }
 }
 
@@ -90,8 +93,8 @@ impl Span {
         Self {
             whole: 0,
             done: 0,
-            onward: Side([0; VOICED]),
-            back: Side([0; VOICED]),
+            onward: Side([SILENCE; VOICED]),
+            back: Side([SILENCE; VOICED]),
         }
     }
 

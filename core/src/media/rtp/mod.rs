@@ -1,7 +1,8 @@
-//! RTP (RFC 3550): the header, the numbering of both directions, and whose packets count.
+//! RTP (RFC 3550): the header, the numbering of both directions, whose packets count, and what RTCP reports of them.
 
 pub mod packet;
 pub mod receiver;
+pub mod rtcp;
 pub mod sender;
 pub mod sequence;
 pub mod source;

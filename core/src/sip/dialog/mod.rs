@@ -15,7 +15,8 @@ pub mod sipfrag;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crate::sip::endpoint::{Flow, Ways};
+use crate::sip::endpoint::{Flow, LocateId, Ways};
+use crate::sip::locate::Destination;
 use crate::sip::message::{Headers, Method, Name, NameAddr, ParseError, Request, Response, Uri};
 use crate::sip::transaction::TransactionId;
 
@@ -42,6 +43,19 @@ pub struct Dialog {
     flow: Flow,
     /// We made the Call-ID, so after a 491 we wait longer (§14.1).
     is_uac: bool,
+    /// The next hop may be another than before.
+    moved: bool,
+    /// Where it is, when it is a name.
+    located: Option<Located>,
+}
+
+/// A next hop that is a name, and where it was found to be.
+#[derive(Debug, Clone)]
+struct Located {
+    uri: String,
+    /// The question whose answer is awaited.
+    asked: Option<LocateId>,
+    ways: Vec<Flow>,
 }
 
 /// Where a request in a dialog goes and what it says about it (§12.2.1.1).
@@ -105,6 +119,8 @@ impl Dialog {
             contact,
             flow,
             is_uac: false,
+            moved: true,
+            located: None,
         })
     }
 
@@ -123,6 +139,8 @@ impl Dialog {
             contact,
             flow,
             is_uac: true,
+            moved: true,
+            located: None,
         }
     }
 
@@ -145,6 +163,7 @@ impl Dialog {
             .map(str::to_owned)
             .collect();
         self.route_set.reverse();
+        self.moved = true;
         if let Ok(contact) = headers.contact() {
             contact.uri.clone_into(&mut self.remote_target);
         }
@@ -155,6 +174,7 @@ impl Dialog {
     pub fn refresh_target(&mut self, headers: &Headers) {
         if let Ok(contact) = headers.contact() {
             contact.uri.clone_into(&mut self.remote_target);
+            self.moved = true;
         }
     }
 
@@ -238,11 +258,64 @@ impl Dialog {
     }
 
     fn path_to(&self, next_hop: &str, request_uri: String, routes: Vec<String>) -> Path {
-        let ways = route::next_hop(next_hop, routes.is_empty(), &self.flow);
+        let direct = routes.is_empty();
+        let located = self.located.as_ref().filter(|known| known.uri == next_hop);
+        let ways = match located {
+            Some(Located { ways, .. }) => route::by_name(ways, direct, &self.flow),
+            None => route::next_hop(next_hop, direct, &self.flow),
+        };
         Path {
             request_uri,
             routes,
             ways,
+        }
+    }
+
+    /// Where requests go next: the first route, or the remote target.
+    fn next_hop(&self) -> &str {
+        match self.route_set.first() {
+            Some(first) => NameAddr::parse(first).map_or(first.as_str(), |route| route.uri),
+            None => &self.remote_target,
+        }
+    }
+
+    /// Whether the next hop may be another than when [`Dialog::handle_moved`] was last asked.
+    pub fn has_moved(&self) -> bool {
+        self.moved
+    }
+
+    /// Takes note of the next hop as it is now.
+    ///
+    /// * returns its URI when it is a name that must be looked up, and was not before.
+    pub fn handle_moved(&mut self) -> Option<String> {
+        self.moved = false;
+        let uri = self.next_hop();
+        let known = self.located.as_ref().is_some_and(|known| known.uri == uri);
+        let destination = Destination::parse(uri).ok()?;
+        (!known && destination.name().is_some()).then(|| uri.to_owned())
+    }
+
+    /// The next hop at `uri` is being looked up.
+    ///
+    /// * returns the question that nobody needs answered any more.
+    pub fn handle_asked(&mut self, uri: &str, id: LocateId) -> Option<LocateId> {
+        let located = Located {
+            uri: uri.to_owned(),
+            asked: Some(id),
+            ways: Vec::new(),
+        };
+        self.located.replace(located).and_then(|old| old.asked)
+    }
+
+    /// Where the next hop is. From now on requests go there; when it is nowhere, to where the dialog came from.
+    pub fn handle_located(&mut self, id: LocateId, ways: Vec<Flow>) {
+        if let Some(located) = self
+            .located
+            .as_mut()
+            .filter(|known| known.asked == Some(id))
+        {
+            located.asked = None;
+            located.ways = ways;
         }
     }
 

@@ -21,10 +21,10 @@ pub const TAG: &str = "100rel";
 /// Provisionals that wait behind one that is not acknowledged.
 const QUEUED: usize = 4;
 
-/// RAck: which response a PRACK acknowledges (§7.2).
+/// `RAck`: which response a PRACK acknowledges (§7.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RAck {
-    /// RSeq of the response.
+    /// `RSeq` of the response.
     pub rseq: u32,
     /// `CSeq` number of the request it answered.
     pub cseq: u32,
@@ -33,7 +33,7 @@ pub struct RAck {
 }
 
 impl RAck {
-    /// Reads it; `None` when it is missing or no RAck.
+    /// Reads it; `None` when it is missing or no `RAck`.
     pub fn of(headers: &Headers) -> Option<Self> {
         let mut words = headers.get(Name::RAck)?.split_ascii_whitespace();
         let (rseq, cseq, method) = (words.next()?, words.next()?, words.next()?);
@@ -46,7 +46,7 @@ impl RAck {
     }
 }
 
-/// RSeq of a provisional that must be acknowledged; `None` for an ordinary one.
+/// `RSeq` of a provisional that must be acknowledged; `None` for an ordinary one.
 pub fn rseq_of(headers: &Headers) -> Option<u32> {
     let required = headers.lists(Name::Require, TAG);
     required
@@ -64,7 +64,7 @@ fn number(text: &str) -> Option<u32> {
 pub struct Reliable {
     /// `CSeq` number of the INVITE.
     cseq: u32,
-    /// RSeq of the last one.
+    /// `RSeq` of the last one.
     rseq: u32,
     waiting: Option<Waiting>,
     queue: VecDeque<(u16, Bytes)>,
@@ -123,7 +123,7 @@ impl Reliable {
         self.settled
     }
 
-    /// The RSeq of the response to be sent now.
+    /// The `RSeq` of the response to be sent now.
     pub fn next_rseq(&mut self) -> u32 {
         self.rseq += 1; // from below 2^31, by one per response: it cannot overflow
         self.rseq
@@ -172,7 +172,7 @@ impl Reliable {
     }
 
     /// The next of the queue, once nothing waits.
-    pub fn next(&mut self) -> Option<(u16, Bytes)> {
+    pub fn take_next(&mut self) -> Option<(u16, Bytes)> {
         if self.is_waiting() {
             return None;
         }
@@ -217,7 +217,7 @@ impl Reliable {
 pub struct Taken(Option<u32>);
 
 impl Taken {
-    /// Whether this RSeq is the next. Repeats are done with, and what comes after a gap will come again.
+    /// Whether this `RSeq` is the next. Repeats are done with, and what comes after a gap will come again.
     pub fn takes(&mut self, rseq: u32) -> bool {
         let is_next = self.0.is_none_or(|last| last.checked_add(1) == Some(rseq));
         if is_next {
@@ -293,7 +293,7 @@ mod tests {
             let now = reliable.deadline().unwrap();
             match reliable.handle_timeout(now) {
                 Due::Repeat(180, _) => at.push((now - t0).as_millis()),
-                due => break (now - t0, due),
+                due @ (Due::Repeat(..) | Due::GiveUp | Due::Nothing) => break (now - t0, due),
             }
         };
         assert_eq!(at, [500, 1500, 3500, 7500, 15_500, 31_500]);
@@ -326,9 +326,9 @@ mod tests {
             assert_eq!(reliable.queue(183, Bytes::new()), Ok(()));
         }
         assert_eq!(reliable.queue(183, Bytes::new()), Err(QueueFull));
-        assert_eq!(reliable.next(), None);
+        assert_eq!(reliable.take_next(), None);
         reliable.handle_prack(&rack(776_656, 1));
-        assert_eq!(reliable.next(), Some((183, Bytes::new())));
+        assert_eq!(reliable.take_next(), Some((183, Bytes::new())));
         assert_eq!(reliable.next_rseq(), 776_657);
     }
 

@@ -1,4 +1,4 @@
-//! Where the next hop is. Numeric hosts only: a name leads back to where the dialog came from.
+//! Where the next hop is. A name leads back to where the dialog came from until it has been looked up.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,7 +14,7 @@ use crate::sip::trunk::is_near;
 ///
 /// Three departures from RFC 3263 §4 keep real peers reachable: a connection to the same host is reused, whatever
 /// its port (behind a NAT it is the only way); a private Contact of a peer that came from a public address means
-/// where it came from; and so does a host name, which is not looked up.
+/// where it came from; and so does a host name as long as nobody has said where it is ([`by_name`]).
 pub(super) fn next_hop(uri: &str, direct: bool, flow: &Flow) -> Ways {
     let Some((transport, remote)) = address(uri, flow) else {
         return Ways::only(*flow);
@@ -33,6 +33,29 @@ pub(super) fn next_hop(uri: &str, direct: bool, flow: &Flow) -> Ways {
         return Ways::only(*flow).then([addressed]);
     }
     addressed.into()
+}
+
+/// The ways to a next hop that is a name, with the first two departures of [`next_hop`]. The last way, or the only one
+/// when the name leads nowhere, is where the dialog came from.
+///
+/// * `found`: where the name is, best first.
+pub(super) fn by_name(found: &[Flow], direct: bool, flow: &Flow) -> Ways {
+    let from = flow.remote.ip().to_canonical();
+    let unreachable = |way: &&Flow| direct && is_near(way.remote.ip()) && !is_near(from);
+    let mut ways: Vec<Flow> = Vec::new();
+    for way in found.iter().filter(|way| !unreachable(way)) {
+        let same = way.transport == flow.transport && way.remote.ip().to_canonical() == from;
+        let reused = (same && way.transport.is_reliable()).then_some(*flow);
+        for way in reused.into_iter().chain([*way]) {
+            if !ways.contains(&way) {
+                ways.push(way);
+            }
+        }
+    }
+    if !ways.contains(flow) {
+        ways.push(*flow);
+    }
+    Ways::of(ways).unwrap_or(Ways::only(*flow))
 }
 
 /// Transport and address of a URI with a numeric host.
@@ -140,6 +163,54 @@ mod tests {
         ] {
             assert_eq!(next_hop(uri, false, &flow), flow.into(), "{uri}");
         }
+    }
+
+    fn remotes(ways: Ways) -> Vec<String> {
+        let text = |way: Flow| format!("{} {}", way.transport.as_str(), way.remote);
+        ways.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_name_leads_to_where_it_was_found_and_in_the_end_to_where_the_dialog_came_from() {
+        let from = flow(Transport::Udp, "203.0.113.1:1024");
+        let found = [
+            flow(Transport::Udp, "198.51.100.1:5060"),
+            flow(Transport::Tcp, "198.51.100.1:5060"),
+        ];
+        let ways = remotes(by_name(&found, true, &from));
+        assert_eq!(
+            ways,
+            [
+                "UDP 198.51.100.1:5060",
+                "TCP 198.51.100.1:5060",
+                "UDP 203.0.113.1:1024"
+            ]
+        );
+        assert_eq!(by_name(&[], true, &from), Ways::only(from));
+        assert_eq!(by_name(&[from], true, &from), Ways::only(from));
+    }
+
+    #[test]
+    fn a_name_in_the_contact_of_a_public_peer_does_not_lead_into_our_own_network() {
+        let far = flow(Transport::Udp, "203.0.113.1:1024");
+        let inside = flow(Transport::Udp, "127.0.0.1:5060");
+        assert_eq!(by_name(&[inside], true, &far), Ways::only(far));
+        let proxy = by_name(&[inside], false, &far);
+        assert_eq!(
+            remotes(proxy)[0],
+            "UDP 127.0.0.1:5060",
+            "a route is a proxy's own word"
+        );
+    }
+
+    #[test]
+    fn a_connection_to_a_host_that_was_found_is_reused() {
+        let open = flow(Transport::Tls, "192.0.2.60:58540");
+        let found = [flow(Transport::Tls, "192.0.2.60:5061")];
+        assert_eq!(
+            remotes(by_name(&found, false, &open)),
+            ["TLS 192.0.2.60:58540", "TLS 192.0.2.60:5061"]
+        );
     }
 
     #[test]

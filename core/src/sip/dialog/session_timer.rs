@@ -264,7 +264,7 @@ impl SessionTimer {
             seconds,
             refresher,
             refresh: (refresher == Refresher::Us).then(|| now + interval / 2),
-            end: now + (interval - margin),
+            end: now + interval.saturating_sub(margin),
             raises: 0,
         });
     }

@@ -6,10 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::config::Advertised;
-use super::connections::Connections;
 use super::event::{Flow, Transport};
 use super::ways::Ways;
-use crate::sip::dialog::Dialog;
+use crate::sip::dialog::{Dialog, Path};
 use crate::sip::message::{
     BuildError, Method, Name, Request, RequestBuilder, Response, ResponseBuilder,
 };
@@ -101,7 +100,7 @@ impl Author {
         self.entropy.below(11).to_string()
     }
 
-    /// First RSeq of an INVITE (RFC 3262 §3): 1 to 2^31 - 1.
+    /// First `RSeq` of an INVITE (RFC 3262 §3): 1 to 2^31 - 1.
     pub(super) fn rseq(&mut self) -> u32 {
         self.entropy.next_u32() >> 1 | 1
     }
@@ -147,25 +146,35 @@ impl Author {
     }
 
     /// A request in a dialog, with the next `CSeq` (§12.2.1.1).
+    ///
+    /// * `choose`: puts the ways to its next hop in the order in which to take them.
     pub(super) fn in_dialog(
         &mut self,
         dialog: &mut Dialog,
         method: &Method,
-        connections: &Connections,
+        choose: impl FnOnce(Ways) -> Ways,
     ) -> Draft {
         let cseq = dialog.next_cseq();
-        let contact = dialog.contact().to_owned();
-        let mut draft = self.draft(dialog, method, cseq, connections);
+        let draft = self.draft(dialog, method, cseq, choose);
+        self.sign(draft, dialog)
+    }
+
+    fn sign(&self, mut draft: Draft, dialog: &Dialog) -> Draft {
         draft.builder = draft
             .builder
-            .header(Name::Contact, contact)
+            .header(Name::Contact, dialog.contact())
             .header(Name::UserAgent, &self.user_agent);
         draft
     }
 
     /// The ACK of a 2xx: a request of its own, with the INVITE's number (§13.2.2.4).
-    pub(super) fn ack(&mut self, dialog: &Dialog, cseq: u32, connections: &Connections) -> Draft {
-        self.draft(dialog, &Method::Ack, cseq, connections)
+    pub(super) fn ack(
+        &mut self,
+        dialog: &Dialog,
+        cseq: u32,
+        choose: impl FnOnce(Ways) -> Ways,
+    ) -> Draft {
+        self.draft(dialog, &Method::Ack, cseq, choose)
     }
 
     fn draft(
@@ -173,11 +182,15 @@ impl Author {
         dialog: &Dialog,
         method: &Method,
         cseq: u32,
-        connections: &Connections,
+        choose: impl FnOnce(Ways) -> Ways,
     ) -> Draft {
-        let path = dialog.path();
-        let ways = connections.prefer_open(path.ways);
-        let (via, branch) = self.via(&ways.flow());
+        let mut path = dialog.path();
+        path.ways = choose(path.ways);
+        self.draft_by(path, dialog, method, cseq)
+    }
+
+    fn draft_by(&mut self, path: Path, dialog: &Dialog, method: &Method, cseq: u32) -> Draft {
+        let (via, branch) = self.via(&path.ways.flow());
         let mut builder =
             Request::builder(method.clone(), &path.request_uri).header(Name::Via, via);
         for route in &path.routes {
@@ -193,19 +206,19 @@ impl Author {
             builder,
             branch,
             cseq,
-            ways,
+            ways: path.ways,
         }
     }
 
     /// An INVITE that starts a call; its dialog is not one yet, but knows the same things.
-    pub(super) fn invite(
-        &mut self,
-        dialog: &mut Dialog,
-        flow: Flow,
-        connections: &Connections,
-    ) -> Draft {
-        let mut draft = self.in_dialog(dialog, &Method::Invite, connections);
-        draft.ways = flow.into();
+    pub(super) fn invite(&mut self, dialog: &mut Dialog, ways: Ways) -> Draft {
+        let cseq = dialog.next_cseq();
+        let path = Path {
+            ways,
+            ..dialog.path()
+        };
+        let draft = self.draft_by(path, dialog, &Method::Invite, cseq);
+        let mut draft = self.sign(draft, dialog);
         draft.builder = draft
             .builder
             .header(Name::Allow, ALLOW)

@@ -8,12 +8,15 @@ use bytes::Bytes;
 
 use super::author::{Author, Draft};
 use super::config::Limits;
+use super::connections::Connections;
 use super::event::{DialogEvent, DialogId, Event, Flow, Transport};
 use super::half_open::HalfOpen;
 use super::layer::{Origin, Purpose, TransactionLayer};
+use super::locating::Locating;
 use super::screen::Refusal;
 use super::ways::Ways;
 use crate::sip::dialog::Dialog;
+use crate::sip::locate::Penalties;
 use crate::sip::message::{BuildError, Method, Name, Request, ResponseBuilder, Uri, body};
 use crate::sip::transaction::{ServerKey, TransactionId};
 
@@ -24,6 +27,8 @@ pub(super) struct Core {
     pub(super) author: Author,
     pub(super) events: VecDeque<Event>,
     pub(super) limits: Limits,
+    pub(super) locating: Locating,
+    pub(super) penalties: Penalties,
     pub(super) half_open: HalfOpen,
 }
 
@@ -210,14 +215,15 @@ impl Core {
         (method, purpose): (Method, Purpose),
         more: impl FnOnce(crate::sip::message::RequestBuilder) -> crate::sip::message::RequestBuilder,
     ) -> Result<(TransactionId, u32), BuildError> {
+        let (connections, penalties) = (&self.layer.connections, &self.penalties);
         let Draft {
             builder,
             branch,
             cseq,
             ways,
-        } = self
-            .author
-            .in_dialog(dialog, &method, &self.layer.connections);
+        } = self.author.in_dialog(dialog, &method, |ways| {
+            choose(now, ways, connections, penalties)
+        });
         let request = more(builder).build()?;
         let origin = Origin {
             owner,
@@ -261,7 +267,8 @@ impl Core {
         to: &Flow,
     ) -> Result<(Request, String), BuildError> {
         let (via, branch) = self.author.via(to);
-        let contact = (*request.method() == Method::Invite && from.transport != to.transport)
+        let elsewhere = from.transport != to.transport || from.local != to.local;
+        let contact = (*request.method() == Method::Invite && elsewhere)
             .then(|| request.headers().contact().ok())
             .flatten()
             .map(|contact| {
@@ -279,22 +286,33 @@ impl Core {
 
     /// Sends a request of ours by its next way: the same request, as a transaction of its own (RFC 3263 §4.3).
     ///
+    /// * `worth_it`: passes over the ways for which it does not hold.
     /// * returns `false` when there is no other way.
-    pub(super) fn go_next_way(&mut self, now: Instant, client: TransactionId) -> bool {
-        let Some(from) = self.layer.client_flow(client) else {
+    pub(super) fn go_next_way(
+        &mut self,
+        now: Instant,
+        client: TransactionId,
+        worth_it: impl Fn(&Flow) -> bool,
+    ) -> bool {
+        let Some(mut ways) = self.layer.client_ways(client) else {
             return false;
         };
-        let Some(to) = self.layer.next_way(client) else {
-            return false;
-        };
-        let Some(request) = self.layer.client_request(client).cloned() else {
-            return false;
-        };
-        let Ok((request, branch)) = self.by_way(&request, &from, &to) else {
-            return false; // it was written once, so this cannot be
-        };
-        self.layer.restart(now, client, request, &branch);
-        true
+        let from = ways.flow();
+        while ways.advance() {
+            let to = ways.flow();
+            if !worth_it(&to) {
+                continue;
+            }
+            let Some(request) = self.layer.client_request(client).cloned() else {
+                return false;
+            };
+            let Ok((request, branch)) = self.by_way(&request, &from, &to) else {
+                return false; // it was written once, so this cannot be
+            };
+            self.layer.restart(now, client, ways, request, &branch);
+            return true;
+        }
+        false
     }
 
     /// Sends a request of ours once more with another number and other fields (credentials, a longer timer): the same
@@ -312,38 +330,48 @@ impl Core {
         cseq: u32,
         fields: &[(Name, String)],
     ) -> Result<(), BuildError> {
-        let Some((request, flow)) = self
+        let Some((request, ways)) = self
             .layer
             .client_request(client)
-            .zip(self.layer.client_flow(client))
+            .zip(self.layer.client_ways(client))
         else {
             return Ok(()); // it is over: nobody waits for it
         };
-        let (via, branch) = self.author.via(&flow);
+        let (via, branch) = self.author.via(&ways.flow());
         let replaced: Vec<Name> = fields.iter().map(|(name, _)| *name).collect();
         let mut again = request.again(&via, Some(cseq), &replaced);
         for (name, value) in fields {
             again = again.header(*name, value);
         }
         let request = again.build()?;
-        self.layer.restart(now, client, request, &branch);
+        self.layer.restart(now, client, ways, request, &branch);
         Ok(())
     }
 
     /// Sends the ACK of a 2xx and remembers it for the 2xx's repeats.
-    pub(super) fn acknowledge(&mut self, client: TransactionId, dialog: &Dialog, cseq: u32) {
-        self.acknowledge_with(client, dialog, cseq, Bytes::new());
+    pub(super) fn acknowledge(
+        &mut self,
+        now: Instant,
+        client: TransactionId,
+        dialog: &Dialog,
+        cseq: u32,
+    ) {
+        self.acknowledge_with(now, client, dialog, cseq, Bytes::new());
     }
 
     /// The same, with the answer to an offer in the 2xx.
     pub(super) fn acknowledge_with(
         &mut self,
+        now: Instant,
         client: TransactionId,
         dialog: &Dialog,
         cseq: u32,
         answer: Bytes,
     ) {
-        let draft = self.author.ack(dialog, cseq, &self.layer.connections);
+        let (connections, penalties) = (&self.layer.connections, &self.penalties);
+        let draft = self.author.ack(dialog, cseq, |ways| {
+            choose(now, ways, connections, penalties)
+        });
         let builder = if answer.is_empty() {
             draft.builder
         } else {
@@ -362,6 +390,12 @@ impl Core {
         }
         self.layer.send(ack.flow, ack.payload);
     }
+}
+
+/// The ways of a request in a dialog: by connections that are open, and those to servers that failed lately last.
+fn choose(now: Instant, ways: Ways, connections: &Connections, penalties: &Penalties) -> Ways {
+    let ways = connections.prefer_open(ways);
+    ways.put_last(|way| penalties.is_bad(now, way))
 }
 
 /// What new calls may fill of a table; the rest is for what belongs to running ones.

@@ -63,6 +63,10 @@ pub struct Transmit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DialogId(pub u64);
 
+/// A question of where a URI leads, by a number that is never reused on this node. Who asked is not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LocateId(pub(super) u64);
+
 /// What happened.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -75,6 +79,14 @@ pub enum Event {
         dialog: DialogId,
         /// What.
         event: DialogEvent,
+    },
+    /// A name must be looked up (RFC 3263): answer with [`Endpoint::handle_located`](super::Endpoint::handle_located),
+    /// whatever comes of it.
+    Locate {
+        /// Goes back with the answer.
+        id: LocateId,
+        /// A SIP or SIPS URI whose host is a name.
+        uri: String,
     },
 }
 

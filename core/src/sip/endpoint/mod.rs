@@ -25,9 +25,11 @@ mod core;
 mod counters;
 mod dialogs;
 pub mod event;
+mod failover;
 mod gate;
 mod half_open;
 mod layer;
+mod locating;
 mod receive;
 mod schedule;
 mod screen;
@@ -44,7 +46,8 @@ use bytes::Bytes;
 pub use config::{Advertised, Config, Limits, Readiness};
 pub use counters::Counters;
 pub use event::{
-    Command, DialogEvent, DialogId, Event, Flow, Invited, NotifyState, Transmit, Transport,
+    Command, DialogEvent, DialogId, Event, Flow, Invited, LocateId, NotifyState, Transmit,
+    Transport,
 };
 pub use gate::{Busy, Gate};
 pub use session::CommandError;
@@ -54,9 +57,11 @@ use self::author::{Author, Draft};
 use self::core::Core;
 use self::dialogs::Dialogs;
 use self::layer::{Origin, Purpose, Silence, TransactionLayer};
+use self::locating::Locating;
 use self::schedule::Subject;
 use self::session::Session;
 use super::dialog::{Dialog, NewDialog};
+use super::locate::Penalties;
 use super::message::{BuildError, Name, NameAddr, Uri};
 use super::trunk::Trunks;
 use crate::vocab::Entropy;
@@ -74,8 +79,8 @@ pub struct Endpoint {
 /// A call to be placed.
 #[derive(Debug, Clone)]
 pub struct OutgoingInvite {
-    /// By which way.
-    pub flow: Flow,
+    /// By which ways, best first: where the target is (RFC 3263). Those that failed lately come last.
+    pub ways: Ways,
     /// The Request-URI.
     pub target: String,
     /// From value without tag: `"Name" <sip:user@host>`.
@@ -120,6 +125,8 @@ impl Endpoint {
                 author,
                 events: VecDeque::new(),
                 limits: config.limits,
+                locating: Locating::default(),
+                penalties: Penalties::default(),
                 half_open: half_open::HalfOpen::default(),
             },
             dialogs: Dialogs::default(),
@@ -161,7 +168,10 @@ impl Endpoint {
         let user = Uri::parse(from.uri)
             .ok()
             .and_then(|uri| uri.user_raw().map(str::to_owned));
-        let contact = author.contact(&invite.flow, user.as_deref());
+        let penalties = &self.core.penalties;
+        let ways = invite.ways.put_last(|way| penalties.is_bad(now, way));
+        let flow = ways.flow();
+        let contact = author.contact(&flow, user.as_deref());
         let to = match invite.to.as_str() {
             "" => format!("<{}>", invite.target),
             to if untagged(to).is_some() => to.to_owned(),
@@ -180,13 +190,13 @@ impl Endpoint {
             target: invite.target,
             cseq: 0,
         };
-        let mut dialog = Dialog::to_be(new, contact, invite.flow);
+        let mut dialog = Dialog::to_be(new, contact, flow);
         let Draft {
             builder,
             branch,
             cseq,
             ways,
-        } = author.invite(&mut dialog, invite.flow, &self.core.layer.connections);
+        } = author.invite(&mut dialog, ways);
         let builder = builder.headers(&invite.headers);
         let request = if invite.body.is_empty() {
             builder.header(Name::Accept, author::SDP).build()?
@@ -246,29 +256,14 @@ impl Endpoint {
         self.leave(now, flow, Loss::Way);
     }
 
-    /// No request of ours waits for an answer by this way any longer.
-    fn leave(&mut self, now: Instant, flow: &Flow, loss: Loss) {
-        for client in self.core.layer.waiting_on(flow) {
-            if self.core.go_next_way(now, client) {
-                continue;
-            }
-            if loss == Loss::Connection && self.core.layer.reconnect(client) {
-                continue;
-            }
-            if let Some(origin) = self.core.layer.give_up(client) {
-                self.handle_silence(now, origin, Silence::Unreachable);
-            }
-        }
-    }
-
     /// Fires everything that is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(subject) = self.core.layer.schedule.due(now) {
             match subject {
                 Subject::Server(id) => self.core.layer.handle_server_timeout(now, id),
                 Subject::Client(id) => {
-                    if let Some(origin) = self.core.layer.handle_client_timeout(now, id) {
-                        self.handle_silence(now, origin, Silence::TimedOut);
+                    if self.core.layer.handle_client_timeout(now, id) {
+                        self.handle_failure(now, id, Silence::TimedOut);
                     }
                 }
                 Subject::Dialog(id) => {
@@ -278,14 +273,6 @@ impl Endpoint {
                     }
                 }
             }
-        }
-    }
-
-    fn handle_silence(&mut self, now: Instant, origin: Origin, silence: Silence) {
-        if let Some(owner) = origin.owner {
-            self.with(owner, |session, core| {
-                session.handle_silence(now, core, origin, silence);
-            });
         }
     }
 
@@ -338,6 +325,9 @@ impl Endpoint {
         let session = self.dialogs.get_mut(id)?;
         let before = session.unacknowledged_source();
         let done = act(session, &mut self.core);
+        if session.is_up() {
+            self.core.locate_next_hop(id, &mut session.dialog);
+        }
         let after = session.unacknowledged_source();
         self.core.half_open.moved(before, after);
         let deadline = session.deadline().filter(|_| !session.is_gone());

@@ -280,6 +280,9 @@ impl Endpoint {
         };
         let is_answer = (200..300).contains(&response.status());
         if let Some(origin) = layer.origin(client) {
+            if self.handle_health(now, client, origin, response) {
+                return;
+            }
             let invite = matches!(origin.purpose, Purpose::Invite | Purpose::Reinvite);
             if invite && is_answer {
                 self.handle_answer(now, client, response);
@@ -287,6 +290,8 @@ impl Endpoint {
                 self.with(owner, |session, core| {
                     session.handle_response(now, core, client, origin, response);
                 });
+            } else {
+                self.handle_orphan(now, client, origin, response);
             }
         }
         self.core.layer.settle_client(client);
@@ -334,21 +339,15 @@ fn is_in_dialog(request: &Request) -> bool {
 fn invited(request: &Request, dialog: super::DialogId, flow: Flow, trunk: String) -> Invited {
     let headers = request.headers();
     let from = headers.from().ok();
-    let user = |uri: &str| {
-        Uri::parse(uri)
-            .ok()
-            .and_then(|uri| uri.user().map(std::borrow::Cow::into_owned))
-            .unwrap_or_default()
-    };
     Invited {
         dialog,
         flow,
         trunk,
         call_id: headers.call_id().unwrap_or_default().to_owned(),
         request_uri: request.uri().to_owned(),
-        called: user(request.uri()),
-        caller: from.map(|from| user(from.uri)).unwrap_or_default(),
-        caller_name: from.and_then(|from| from.display_name().map(std::borrow::Cow::into_owned)),
+        called: shown_user(request.uri()),
+        caller: from.map(|from| shown_user(from.uri)).unwrap_or_default(),
+        caller_name: from.and_then(|from| from.display_name().map(|name| shown_name(&name))),
         headers: headers
             .iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -357,4 +356,36 @@ fn invited(request: &Request, dialog: super::DialogId, flow: Flow, trunk: String
         // It was read when the request was screened.
         offer: body::session_description(headers, request.body()).unwrap_or_default(),
     }
+}
+
+/// A user part unescaped; as written when that would hold what nobody can see, such as a line end or a NUL.
+fn shown_user(uri: &str) -> String {
+    let Ok(uri) = Uri::parse(uri) else {
+        return String::new();
+    };
+    match uri.user() {
+        Some(user) if user.contains(is_unseen) => uri.user_raw().unwrap_or_default().to_owned(),
+        user => user.unwrap_or_default().into_owned(),
+    }
+}
+
+/// Characters of a display name that people are shown.
+const NAME: usize = 256;
+
+/// A display name as one line that reads the way it is written.
+fn shown_name(name: &str) -> String {
+    name.chars()
+        .take(NAME)
+        .map(|c| if is_unseen(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Controls, line separators, and marks that turn the direction of what follows them: on a screen or in a log they make
+/// a text look like another.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+        )
 }

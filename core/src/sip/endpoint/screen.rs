@@ -100,7 +100,11 @@ pub(super) fn answerable(request: &Request) -> Result<(), Refusal> {
         Name::Timestamp,
     ];
     let (mut lines, mut octets) = (0, 0);
-    for line in COPIED.iter().flat_map(|name| request.headers().all(*name)) {
+    let copied = request.headers().lines().filter_map(|(name, line)| {
+        let name = name?;
+        COPIED.contains(&name).then_some(line)
+    });
+    for line in copied {
         lines += 1;
         octets += line.len();
         if lines > COPIED_LINES || octets > COPIED_OCTETS.0 || line.len() > COPIED_OCTETS.1 {
@@ -165,6 +169,23 @@ pub(super) fn content(request: &Request) -> Result<(), Refusal> {
     }
 }
 
+/// What must hold of a request in a dialog.
+pub(super) fn in_dialog(request: &Request) -> Result<(), Refusal> {
+    extensions(request)?;
+    content(request)?;
+    interval(request)
+}
+
+/// RFC 4028 §9: a session interval that lets a session be noticed before it is over.
+pub(super) fn interval(request: &Request) -> Result<(), Refusal> {
+    let may_have_one = matches!(request.method(), Method::Invite | Method::Update);
+    if may_have_one && session_timer::is_too_small(request.headers()) {
+        Err(Refusal::Interval)
+    } else {
+        Ok(())
+    }
+}
+
 /// §20.1: an INVITE is answered with a session description, so its Accept, if it has one, must have room for that.
 fn acceptable(request: &Request) -> Result<(), Refusal> {
     let headers = request.headers();
@@ -181,23 +202,6 @@ fn acceptable(request: &Request) -> Result<(), Refusal> {
         Ok(())
     } else {
         Err(Refusal::NotAcceptable)
-    }
-}
-
-/// What must hold of a request in a dialog.
-pub(super) fn in_dialog(request: &Request) -> Result<(), Refusal> {
-    extensions(request)?;
-    content(request)?;
-    interval(request)
-}
-
-/// RFC 4028 §9: a session interval that lets a session be noticed before it is over.
-pub(super) fn interval(request: &Request) -> Result<(), Refusal> {
-    let may_have_one = matches!(request.method(), Method::Invite | Method::Update);
-    if may_have_one && session_timer::is_too_small(request.headers()) {
-        Err(Refusal::Interval)
-    } else {
-        Ok(())
     }
 }
 

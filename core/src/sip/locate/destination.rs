@@ -70,6 +70,11 @@ impl Destination {
         }
     }
 
+    /// The transport that the URI demands.
+    pub const fn transport(&self) -> Option<Transport> {
+        self.transport
+    }
+
     /// The transport when neither the URI nor the DNS names one (§4.1): UDP for `sip`, or the first we have.
     pub(super) fn default_transport(&self, reach: &Reach) -> Option<Transport> {
         let candidates: &[Transport] = match self.transport {
@@ -90,14 +95,6 @@ fn transport(name: &str, secure: bool) -> Result<Transport, LocateError> {
         "udp" if !secure => Ok(Transport::Udp),
         _ if secure => Err(LocateError::Transport(format!("sips over {name}"))),
         _ => Err(LocateError::Transport(name.to_owned())),
-    }
-}
-
-/// 5060, or 5061 for TLS (RFC 3261 §19.1.2).
-pub(super) const fn default_port(transport: Transport) -> u16 {
-    match transport {
-        Transport::Udp | Transport::Tcp => 5060,
-        Transport::Tls => 5061,
     }
 }
 

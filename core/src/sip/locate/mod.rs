@@ -33,7 +33,7 @@ pub use destination::Destination;
 pub use dns::{Answer, Kind, Question};
 pub use penalties::{Penalties, retry_after};
 
-use self::destination::{Host, default_port};
+use self::destination::Host;
 use crate::sip::endpoint::Transport;
 use crate::vocab::Entropy;
 
@@ -143,6 +143,9 @@ pub enum LocateError {
         "{0:?} leads to addresses at which nobody can be called; check its records with its owner"
     )]
     Unusable(String),
+    /// It has addresses, and this machine cannot send to any of them.
+    #[error("no route leads to {0:?} from here; check this machine's network")]
+    NoRoute(String),
     /// Name servers were silent or failed.
     #[error(
         "no name server could say where {0:?} is; check /etc/resolv.conf, or set [sip] nameservers"
@@ -236,7 +239,7 @@ impl Location {
         };
         match (&self.destination.host, self.destination.port) {
             (Host::Address(ip), port) => {
-                let port = port.unwrap_or(default_port(transport));
+                let port = port.unwrap_or(transport.default_port());
                 let address = SocketAddr::new(*ip, port);
                 self.address(Target { transport, address });
             }
@@ -377,7 +380,7 @@ impl Location {
             Some(transport) if !self.seen.refused => self.ask_addresses(vec![Server {
                 transport,
                 host: self.name.clone(),
-                port: default_port(transport),
+                port: transport.default_port(),
             }]),
             _ => self.fail(LocateError::NoService(self.name.clone())),
         }

@@ -10,6 +10,7 @@ use super::status::reason_phrase;
 use super::via::Via;
 use super::{Request, Response};
 use bytes::Bytes;
+use bytestring::ByteString;
 use std::net::SocketAddr;
 
 /// Why a message cannot be written: always a mistake or an attack on our side of the wire.
@@ -79,10 +80,10 @@ impl Lines {
     /// A line from us: checked, so that no value can become a header.
     fn add(&mut self, name: FieldName<'_>, value: &str) {
         let name = name.0;
-        if !is_token(name) {
+        let known = Name::new(name);
+        if known.is_none() && !is_token(name) {
             return self.fail(BuildError::Name(name.into()));
         }
-        let known = Name::new(name);
         if known == Some(Name::ContentLength) {
             return; // counted when the body is known
         }
@@ -127,8 +128,8 @@ impl Lines {
         }
     }
 
-    /// The whole message: start line, these lines, Content-Length, body.
-    fn finish(mut self, start_line: &str, body: &Bytes) -> Result<(Headers, Bytes), BuildError> {
+    /// The whole message: start line in pieces, these lines, Content-Length, body.
+    fn finish(mut self, start_line: &[&str], body: &Bytes) -> Result<(Headers, Bytes), BuildError> {
         self.push(
             Some(Name::ContentLength),
             Name::ContentLength.as_str(),
@@ -137,13 +138,15 @@ impl Lines {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let offset = start_line.len();
+        let offset = start_line.iter().map(|piece| piece.len()).sum();
         let head = offset + self.octets.len() + 2;
         if head + body.len() > limits::MESSAGE {
             return Err(BuildError::TooLarge);
         }
         let mut wire = Vec::with_capacity(head + body.len());
-        wire.extend_from_slice(start_line.as_bytes());
+        for piece in start_line {
+            wire.extend_from_slice(piece.as_bytes());
+        }
         wire.extend_from_slice(&self.octets);
         wire.extend_from_slice(b"\r\n");
         wire.extend_from_slice(body);
@@ -152,7 +155,7 @@ impl Lines {
         }
         let wire = Bytes::from(wire);
         let headers = Headers {
-            text: text_of(&wire, head),
+            text: text_of(&wire.slice(..head)),
             wire: wire.clone(),
             fields: self.fields,
         };
@@ -161,11 +164,9 @@ impl Lines {
 }
 
 /// Copied lines may hold octets that are no UTF-8; they are shown as `_`, as when they were parsed.
-fn text_of(wire: &Bytes, head: usize) -> Bytes {
-    if std::str::from_utf8(&wire[..head]).is_ok() {
-        return wire.clone();
-    }
-    Bytes::from(super::parse::shown(&wire[..head]))
+fn text_of(head: &Bytes) -> ByteString {
+    ByteString::try_from(head.clone())
+        .unwrap_or_else(|_| ByteString::from(super::parse::shown(head)))
 }
 
 impl Field {
@@ -190,7 +191,7 @@ pub struct RequestBuilder {
 
 impl RequestBuilder {
     pub(super) fn new(method: Method, uri: &str) -> Self {
-        let mut lines = Lines::with_capacity(512);
+        let mut lines = Lines::with_capacity(1024);
         if !is_token(method.as_str()) {
             lines.fail(BuildError::StartLine(method.as_str().into()));
         }
@@ -259,9 +260,11 @@ impl RequestBuilder {
     /// # Errors
     /// The first thing that could not be written; nothing is written then.
     pub fn build(self) -> Result<Request, BuildError> {
-        let start_line = format!("{} {} SIP/2.0\r\n", self.method, self.uri);
         let start = self.method.as_str().len() + 1;
-        let (headers, body) = self.lines.finish(&start_line, &self.body)?;
+        let (headers, body) = self.lines.finish(
+            &[self.method.as_str(), " ", &self.uri, " SIP/2.0\r\n"],
+            &self.body,
+        )?;
         Ok(Request {
             uri: Span::new(start, start + self.uri.len()),
             method: self.method,
@@ -367,9 +370,9 @@ impl<'r> ResponseBuilder<'r> {
             .reason
             .as_deref()
             .unwrap_or_else(|| reason_phrase(self.status));
-        let start_line = format!("SIP/2.0 {} {phrase}\r\n", self.status);
+        let status = self.status.to_string();
         let headers = &self.request.headers;
-        let mut lines = Lines::with_capacity(512);
+        let mut lines = Lines::with_capacity(1024);
         copy_vias(&mut lines, headers, self.source);
         lines.copy(headers, Name::From);
         copy_to(&mut lines, headers, self.to_tag.as_deref());
@@ -377,7 +380,8 @@ impl<'r> ResponseBuilder<'r> {
         lines.copy(headers, Name::CSeq);
         lines.append(self.lines);
         let reason = Span::new(12, 12 + phrase.len());
-        let (headers, body) = lines.finish(&start_line, &self.body)?;
+        let (headers, body) =
+            lines.finish(&["SIP/2.0 ", &status, " ", phrase, "\r\n"], &self.body)?;
         Ok(Response {
             status: self.status,
             reason,

@@ -9,6 +9,7 @@ use super::name_addr::NameAddr;
 use super::params::Params;
 use super::via::Via;
 use bytes::Bytes;
+use bytestring::ByteString;
 use std::fmt;
 
 /// A stretch of a message, in octets from its start. A message is at most 64 KiB, so `u32` is plenty.
@@ -43,13 +44,13 @@ pub(super) struct Field {
 
 /// The header fields, in order.
 ///
-/// `wire` is the message as received, or as it will be sent; only folds are replaced by spaces. `text` is the
-/// same octets as valid UTF-8: it *is* `wire` (no copy) unless the header holds octets that are no UTF-8, each of
+/// `wire` is the message as received, or as it will be sent; only folds are replaced by spaces. `text` is its octets up
+/// to the body as valid UTF-8: it *is* part of `wire` (no copy) unless there are octets that are no UTF-8, each of
 /// which is shown as `_`. Spans fit both. Reading uses `text`; copying into a response uses `wire`.
 #[derive(Clone)]
 pub struct Headers {
     pub(super) wire: Bytes,
-    pub(super) text: Bytes,
+    pub(super) text: ByteString,
     pub(super) fields: Vec<Field>,
 }
 
@@ -68,6 +69,23 @@ impl Headers {
     pub fn count(&self, name: Name) -> usize {
         let is_it = |field: &&Field| field.known == Some(name);
         self.fields.iter().filter(is_it).count()
+    }
+
+    /// How many field lines there are of each name, by its place in the catalogue; all in one pass.
+    pub(super) fn counts(&self) -> [u8; Name::COUNT] {
+        let mut counts = [0_u8; Name::COUNT];
+        for name in self.fields.iter().filter_map(|field| field.known) {
+            // At most as many as a message may have fields, which a u8 holds.
+            counts[name as usize] = counts[name as usize].saturating_add(1);
+        }
+        counts
+    }
+
+    /// Every field in order: its name if we know it, its value.
+    pub fn lines(&self) -> impl Iterator<Item = (Option<Name>, &str)> {
+        self.fields
+            .iter()
+            .map(|field| (field.known, self.text(field.value)))
     }
 
     /// The first field of that name: its whole value, unfolded, without white space at its ends.
@@ -103,7 +121,7 @@ impl Headers {
                 .fields
                 .iter()
                 .filter(|field| field.known.is_none())
-                .find(|field| self.shown(field.name).eq_ignore_ascii_case(name.as_bytes()))
+                .find(|field| self.text(field.name).eq_ignore_ascii_case(name))
                 .map(|field| self.text(field.value)),
         }
     }
@@ -229,13 +247,8 @@ impl Headers {
         Ok(Some(number))
     }
 
-    /// What a span shows. It was valid UTF-8 when the span was made.
+    /// What a span shows.
     pub(super) fn text(&self, span: Span) -> &str {
-        std::str::from_utf8(self.shown(span)).unwrap_or_default()
-    }
-
-    /// [`Headers::text`] without making sure of it once more.
-    fn shown(&self, span: Span) -> &[u8] {
         self.text.get(span.range()).unwrap_or_default()
     }
 

@@ -12,7 +12,7 @@ macro_rules! names {
             $(#[doc = concat!("`", $text, "`")] $variant,)*
         }
 
-        /// In the order of the enum, which is that of the first letters.
+        /// In the order of the enum.
         const ALL: &[(Name, &str)] = &[$((Name::$variant, $text),)*];
     };
 }
@@ -92,39 +92,58 @@ names! {
     WwwAuthenticate = "WWW-Authenticate",
 }
 
-/// Where in [`ALL`] the names that begin with each letter stand: first index, and one past the last.
-const BY_LETTER: [(usize, usize); 26] = by_letter();
+/// Places of the lookup table: a power of two, a few times as many as there are names.
+const PLACES: usize = 512;
 
-const fn by_letter() -> [(usize, usize); 26] {
-    let mut table = [(0, 0); 26];
-    let mut i = 0;
-    while i < ALL.len() {
-        let letter = (ALL[i].1.as_bytes()[0].to_ascii_lowercase() - b'a') as usize;
-        if table[letter].1 == 0 {
-            table[letter].0 = i;
+/// Which name stands where: its index in [`ALL`] and one; 0 for nobody. Names that fall on one place take the next free.
+const TABLE: [u8; PLACES] = table();
+
+const fn table() -> [u8; PLACES] {
+    let mut table = [0; PLACES];
+    let mut i = 0_u8;
+    while (i as usize) < ALL.len() {
+        let mut place = place(ALL[i as usize].1.as_bytes());
+        while table[place] != 0 {
+            place = (place + 1) % PLACES;
         }
-        table[letter].1 = i + 1;
         i += 1;
+        table[place] = i;
     }
     table
 }
 
+/// Where a name is looked for first: made of its length and three of its letters, in any case.
+const fn place(name: &[u8]) -> usize {
+    (name.len() * 37
+        + ((name[0] | 0x20) as usize) * 5
+        + ((name[name.len() / 2] | 0x20) as usize) * 11
+        + ((name[name.len() - 1] | 0x20) as usize) * 3)
+        % PLACES
+}
+
 impl Name {
+    /// How many there are.
+    pub(super) const COUNT: usize = ALL.len();
+
     /// Finds a name in any case, long or compact; `None` for one that is not in the catalogue.
     pub fn new(text: &str) -> Option<Self> {
-        let first = *text.as_bytes().first()?;
-        if text.len() == 1 {
-            return Self::compact(first);
+        Self::of(text.as_bytes())
+    }
+
+    /// The same for octets that may be no text.
+    pub(super) fn of(name: &[u8]) -> Option<Self> {
+        if name.len() < 2 {
+            return Self::compact(*name.first()?);
         }
-        let letter = first.to_ascii_lowercase().checked_sub(b'a')?;
-        let &(start, end) = BY_LETTER.get(usize::from(letter))?;
-        ALL[start..end]
-            .iter()
-            .find(|(_, known)| {
-                // Most peers write the canonical spelling, which is the cheaper comparison.
-                known.len() == text.len() && (*known == text || known.eq_ignore_ascii_case(text))
-            })
-            .map(|(name, _)| *name)
+        let mut place = place(name);
+        loop {
+            let (found, known) = ALL[usize::from(TABLE[place].checked_sub(1)?)];
+            // Most peers write the canonical spelling, which is the cheaper comparison.
+            if known.as_bytes() == name || known.as_bytes().eq_ignore_ascii_case(name) {
+                return Some(found);
+            }
+            place = (place + 1) % PLACES;
+        }
     }
 
     /// The one-letter forms (RFC 3261 §7.3.3 and the IANA registry).
@@ -180,12 +199,18 @@ mod tests {
     }
 
     #[test]
-    fn the_catalogue_is_ordered_by_first_letter() {
-        let letters: Vec<u8> = ALL
-            .iter()
-            .map(|(_, text)| text.as_bytes()[0].to_ascii_lowercase())
-            .collect();
-        assert!(letters.is_sorted(), "the index by letter needs this order");
+    fn few_names_share_a_place() {
+        let mut places: Vec<_> = ALL.iter().map(|(_, text)| place(text.as_bytes())).collect();
+        places.sort_unstable();
+        places.dedup();
+        let shared = ALL.len() - places.len();
+        assert!(
+            shared <= ALL.len() / 8,
+            "{shared} of {} names share",
+            ALL.len()
+        );
+        // A search ends at a free place, so there must always be one.
+        const { assert!(ALL.len() < PLACES / 4) };
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::lex::{find_outside, is_space, is_uri_octet, quoted_string, trim, unquote};
 use super::params::Params;
+use memchr::{memchr, memchr3};
 use std::borrow::Cow;
 
 /// One `"name" <uri>;param=value`, or a bare `uri;param=value`.
@@ -26,7 +27,7 @@ impl<'a> NameAddr<'a> {
             let rest = text[quoted.len()..].trim_start_matches(is_space);
             (quoted, Some(rest.strip_prefix('<')?))
         } else {
-            match text.find('<') {
+            match memchr(b'<', text.as_bytes()) {
                 Some(at) if is_plain_display(&text[..at]) => {
                     (trim(&text[..at]), Some(&text[at + 1..]))
                 }
@@ -35,8 +36,13 @@ impl<'a> NameAddr<'a> {
             }
         };
         let (uri, params) = match rest {
-            Some(rest) => rest.split_once('>')?,
-            None => text.split_at(text.find([';', ' ', '\t']).unwrap_or(text.len())),
+            Some(rest) => {
+                let end = memchr(b'>', rest.as_bytes())?;
+                (&rest[..end], &rest[end + 1..])
+            }
+            None => {
+                text.split_at(memchr3(b';', b' ', b'\t', text.as_bytes()).unwrap_or(text.len()))
+            }
         };
         let (uri, params) = (trim(uri), trim(params));
         let params = (params.is_empty() || params.starts_with(';')).then(|| Params::new(params))?;
@@ -74,7 +80,9 @@ impl<'a> NameAddr<'a> {
 /// Unquoted display names are tokens; peers also write other characters there, but none of those that
 /// structure a header value, or a URI with a bracket behind it could hide.
 fn is_plain_display(text: &str) -> bool {
-    !text.contains([',', ';', ':', '"', '>', '\\'])
+    !text
+        .bytes()
+        .any(|octet| matches!(octet, b',' | b';' | b':' | b'"' | b'>' | b'\\'))
 }
 
 /// No white space, no control, nothing that delimits; commas only where brackets protect them.

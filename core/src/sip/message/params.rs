@@ -1,6 +1,7 @@
 //! Header and URI parameters: `;name`, `;name=value`, `;name="quoted value"` (RFC 3261 §7.3.1).
 
 use super::lex::{split_outside, trim, unquote};
+use memchr::memchr;
 use std::borrow::Cow;
 
 /// The parameters after a value, read where they stand. Names compare without regard to case.
@@ -25,8 +26,8 @@ impl<'a> Params<'a> {
 
     /// Name and value of each in order; the value as written, quotes included. Empty parameters are left out.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
-        split_outside(self.0, b';').map(|param| match param.split_once('=') {
-            Some((name, value)) => (trim(name), Some(trim(value))),
+        split_outside(self.0, b';').map(|param| match memchr(b'=', param.as_bytes()) {
+            Some(at) => (trim(&param[..at]), Some(trim(&param[at + 1..]))),
             None => (param, None),
         })
     }

@@ -11,6 +11,8 @@ use super::method::Method;
 use super::name::Name;
 use super::{Message, Request, Response};
 use bytes::Bytes;
+use bytestring::ByteString;
+use memchr::memchr;
 
 /// Reads a datagram, or a message that was cut out of a stream.
 pub(super) fn message(datagram: &Bytes) -> Result<Message, ParseError> {
@@ -20,17 +22,13 @@ pub(super) fn message(datagram: &Bytes) -> Result<Message, ParseError> {
     // RFC 3261 §7.5: empty lines before the start line are ignored.
     let start = datagram.iter().position(|b| !matches!(b, b'\r' | b'\n'));
     let wire = datagram.slice(start.ok_or(ParseError::Empty)?..);
-    if let Ok(text) = std::str::from_utf8(&wire) {
-        return finish(&wire, wire.clone(), Scan::run(text));
-    }
-    let shown = shown(&wire);
-    let scan = Scan::run(&shown);
-    let text = if wire[..scan.head_end] == shown.as_bytes()[..scan.head_end] {
-        wire.clone() // only the body is no text
-    } else {
-        Bytes::copy_from_slice(shown.as_bytes())
+    let scan = Scan::run(&wire);
+    let head = wire.slice(..scan.head_end);
+    let (text, is_wire) = match ByteString::try_from(head) {
+        Ok(text) => (text, true),
+        Err(_) => (ByteString::from(shown(&wire[..scan.head_end])), false),
     };
-    finish(&wire, text, scan)
+    finish(&wire, text, is_wire, scan)
 }
 
 /// The same octets as text, each that is no UTF-8 replaced by `_`: spans stay valid, and `_` has no meaning in
@@ -46,8 +44,9 @@ pub(super) fn shown(wire: &[u8]) -> String {
 
 /// What one pass over a message finds.
 struct Scan<'a> {
-    text: &'a str,
-    start_line: &'a str,
+    octets: &'a [u8],
+    /// Where the start line ends, without its line end.
+    start_line: usize,
     fields: Vec<Field>,
     /// The field the next continuation line belongs to.
     open: Option<usize>,
@@ -58,19 +57,18 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn run(text: &'a str) -> Self {
+    fn run(octets: &'a [u8]) -> Self {
         let mut scan = Self {
-            text,
-            start_line: "",
+            octets,
+            start_line: 0,
             fields: Vec::with_capacity(24),
             open: None,
             folded: false,
-            head_end: text.len(),
+            head_end: octets.len(),
             fault: None,
         };
-        let octets = text.as_bytes();
         let mut at = scan.first_line();
-        let mut returns = usize::from(scan.start_line.len() + 2 == at);
+        let mut returns = usize::from(scan.start_line + 2 == at);
         loop {
             let Some(feed) = find_line_feed(octets, at) else {
                 // No empty line: what is left may be half a header, so it is not read.
@@ -96,19 +94,21 @@ impl<'a> Scan<'a> {
         self.fault.get_or_insert(fault);
     }
 
+    /// Where the line after it starts.
     fn first_line(&mut self) -> usize {
-        let end = find_line_feed(self.text.as_bytes(), 0).unwrap_or(self.text.len());
-        let line = &self.text[..end];
-        self.start_line = line.strip_suffix('\r').unwrap_or(line);
-        if line.len() > limits::START_LINE {
+        let end = find_line_feed(self.octets, 0).unwrap_or(self.octets.len());
+        self.start_line = match &self.octets[..end] {
+            [line @ .., b'\r'] | line => line.len(),
+        };
+        if end > limits::START_LINE {
             self.fault(Fault::StartLineTooLong);
         }
-        (end + 1).min(self.text.len())
+        (end + 1).min(self.octets.len())
     }
 
     fn line(&mut self, at: usize, line: &[u8]) {
-        let is_space = |i: usize| matches!(line.get(i), Some(b' ' | b'\t'));
-        if is_space(0) {
+        let is_space = |octet: &u8| matches!(octet, b' ' | b'\t');
+        if line.first().is_some_and(is_space) {
             return self.continuation(at + line.len());
         }
         self.open = None;
@@ -118,27 +118,28 @@ impl<'a> Scan<'a> {
         if self.fields.len() == limits::HEADERS {
             return self.fault(Fault::TooManyHeaders);
         }
-        let is_name = |octet: &u8| is_token_octet(*octet);
-        let name_len = line.iter().position(|o| !is_name(o)).unwrap_or(line.len());
-        let mut start = name_len;
-        while is_space(start) {
-            start += 1;
+        let Some(colon) = memchr(b':', line) else {
+            return self.fault(Fault::HeaderLine);
+        };
+        let mut name = &line[..colon];
+        while let [rest @ .., b' ' | b'\t'] = name {
+            name = rest;
         }
-        if name_len == 0 || line.get(start) != Some(&b':') {
+        let known = Name::of(name);
+        if known.is_none() && (name.is_empty() || !name.iter().all(|o| is_token_octet(*o))) {
             return self.fault(Fault::HeaderLine);
         }
-        start += 1;
-        while is_space(start) {
+        let (mut start, mut end) = (colon + 1, line.len());
+        while start < end && is_space(&line[start]) {
             start += 1;
         }
-        let mut end = line.len();
-        while end > start && is_space(end - 1) {
+        while end > start && is_space(&line[end - 1]) {
             end -= 1;
         }
         self.open = Some(self.fields.len());
         self.fields.push(Field {
-            known: Name::new(&self.text[at..at + name_len]),
-            name: Span::new(at, at + name_len),
+            known,
+            name: Span::new(at, at + name.len()),
             value: Span::new(at + start, at + end),
         });
     }
@@ -160,18 +161,22 @@ impl<'a> Scan<'a> {
 }
 
 /// Turns the spans into a message that owns its octets.
-fn finish(wire: &Bytes, text: Bytes, scan: Scan<'_>) -> Result<Message, ParseError> {
+fn finish(
+    wire: &Bytes,
+    text: ByteString,
+    is_wire: bool,
+    scan: Scan<'_>,
+) -> Result<Message, ParseError> {
     let mut fault = scan.fault;
-    let start = StartLine::parse(scan.start_line, &mut fault)?;
+    let start = StartLine::parse(&text[..scan.start_line], &mut fault)?;
     let (head_end, folded) = (scan.head_end, scan.folded);
-    let same = text.as_ptr() == wire.as_ptr();
     let mut headers = Headers {
         wire: wire.clone(),
         text,
         fields: scan.fields,
     };
     if folded {
-        headers.unfold(same);
+        headers.unfold(is_wire);
     }
     let body_end = body_end(&headers, head_end, &mut fault);
     headers.wire.truncate(body_end);
@@ -266,21 +271,24 @@ impl StartLine {
 
 impl Headers {
     /// Blanks the line ends inside values, in a copy; spans stay as they are.
-    fn unfold(&mut self, same: bool) {
-        let mut wire = self.wire.to_vec();
-        for field in &self.fields {
-            blank_line_ends(&mut wire, field.value);
-        }
-        self.wire = Bytes::from(wire);
-        if same {
-            self.text = self.wire.clone();
-        } else {
-            let mut text = self.text.to_vec();
+    fn unfold(&mut self, is_wire: bool) {
+        let blanked = |octets: &[u8]| {
+            let mut octets = octets.to_vec();
             for field in &self.fields {
-                blank_line_ends(&mut text, field.value);
+                blank_line_ends(&mut octets, field.value);
             }
-            self.text = Bytes::from(text);
-        }
+            Bytes::from(octets)
+        };
+        let head = self.text.len();
+        let wire = blanked(&self.wire);
+        let text = if is_wire {
+            wire.slice(..head)
+        } else {
+            blanked(self.text.as_bytes())
+        };
+        self.wire = wire;
+        // Blanks for line ends: what was text is text.
+        self.text = ByteString::try_from(text).unwrap_or_default();
         for i in 0..self.fields.len() {
             let span = self.fields[i].value;
             let value = self.text(span);
@@ -453,7 +461,10 @@ mod tests {
     fn a_binary_body_costs_no_copy_of_the_head() {
         let datagram = Bytes::from_static(b"INFO sip:a@h SIP/2.0\r\nX: 1\r\n\r\n\xff\xfe");
         let message = message(&datagram).unwrap();
-        assert_eq!(message.headers().text.as_ptr(), datagram.as_ptr());
+        assert_eq!(
+            message.headers().text.as_bytes().as_ptr(),
+            datagram.as_ptr()
+        );
     }
 
     #[test]

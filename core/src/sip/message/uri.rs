@@ -4,6 +4,7 @@ pub use super::escape::{
     escape_header_value, escape_param, escape_user, unescape, unescape_octets,
 };
 use super::lex::{has_line_end, is_uri_octet, trim};
+use memchr::memchr;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -231,7 +232,8 @@ impl Uri {
 
 /// A scheme, and what follows its colon.
 fn split_scheme(text: &str) -> Result<(&str, &str), UriError> {
-    let (scheme, rest) = text.split_once(':').ok_or(UriError::Scheme)?;
+    let colon = memchr(b':', text.as_bytes()).ok_or(UriError::Scheme)?;
+    let (scheme, rest) = (&text[..colon], &text[colon + 1..]);
     if !is_scheme(scheme) {
         return Err(UriError::Scheme);
     }
@@ -356,8 +358,8 @@ fn is_sip(scheme: &str) -> bool {
 
 /// `host`, `host:port`, `[ipv6]`, `[ipv6]:port`, with white space around each; `None` when it is none of these.
 pub(super) fn split_host_port(text: &str) -> Option<(&str, Option<u16>)> {
-    let from = text.find(']').unwrap_or(0);
-    let (host, port) = match text[from..].find(':') {
+    let from = memchr(b']', text.as_bytes()).unwrap_or(0);
+    let (host, port) = match memchr(b':', &text.as_bytes()[from..]) {
         Some(at) => (&text[..from + at], Some(trim(&text[from + at + 1..]))),
         None => (text, None),
     };

@@ -44,15 +44,16 @@ fn common(headers: &Headers) -> Result<Method, Fault> {
     {
         return Err(Fault::Malformed(Name::Via));
     }
+    let counts = headers.counts();
     for name in ONCE {
-        match headers.count(name) {
+        match counts[name as usize] {
             0 => return Err(Fault::Missing(name)),
             1 => {}
             _ => return Err(Fault::Multiple(name)),
         }
     }
     for name in AT_MOST_ONCE {
-        if headers.count(name) > 1 {
+        if counts[name as usize] > 1 {
             return Err(Fault::Multiple(name));
         }
     }

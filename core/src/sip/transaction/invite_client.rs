@@ -15,6 +15,9 @@
 //!
 //! A 2xx is acknowledged by the dialog, not here. Proceeding has no timer of its own, a phone may ring for long;
 //! after a CANCEL it waits 64·T1 at most (§9.1).
+//!
+//! Where another server can be asked ([`InviteClient::with_patience`]), Calling ends after 8·T1 in Abandoned: nothing is
+//! sent any more, and what still comes back until timer B is handled as in Calling, so that its user can end it.
 
 use std::time::Instant;
 
@@ -35,7 +38,13 @@ enum State {
     Calling {
         request: Bytes,
         repeat: Option<Backoff>,
+        /// When another server is asked.
+        patience: Option<Instant>,
         give_up: Instant,
+    },
+    /// Another server has been asked.
+    Abandoned {
+        until: Instant,
     },
     Proceeding {
         /// Set by a CANCEL.
@@ -60,10 +69,27 @@ impl InviteClient {
                 request,
                 // Timer A has no cap but B.
                 repeat: (!reliable).then(|| Backoff::new(now, timing.t1, timing.give_up())),
+                patience: None,
                 give_up,
             },
             timing,
             reliable,
+        }
+    }
+
+    /// Silence is told at this instant already, not only at timer B.
+    #[must_use]
+    pub fn with_patience(mut self, until: Option<Instant>) -> Self {
+        if let State::Calling { patience, .. } = &mut self.state {
+            *patience = until;
+        }
+        self
+    }
+
+    /// No other server is going to be asked: timer B counts.
+    pub fn handle_last(&mut self) {
+        if let State::Calling { patience, .. } = &mut self.state {
+            *patience = None;
         }
     }
 
@@ -77,18 +103,23 @@ impl InviteClient {
         ack: impl FnOnce() -> Bytes,
     ) -> Step {
         match (&self.state, status) {
-            (State::Calling { .. }, ..200) => {
+            (State::Calling { .. } | State::Abandoned { .. }, ..200) => {
                 self.state = State::Proceeding { give_up: None };
                 Step::Deliver
             }
-            (State::Calling { .. } | State::Proceeding { .. }, 200..300) => {
+            (
+                State::Calling { .. } | State::Abandoned { .. } | State::Proceeding { .. },
+                200..300,
+            ) => {
                 self.state = State::Accepted {
                     until: now + self.timing.give_up(),
                 };
                 Step::Deliver
             }
             (State::Proceeding { .. }, ..200) | (State::Accepted { .. }, 200..300) => Step::Deliver,
-            (State::Calling { .. } | State::Proceeding { .. }, _) => self.complete(now, ack()),
+            (State::Calling { .. } | State::Abandoned { .. } | State::Proceeding { .. }, _) => {
+                self.complete(now, ack())
+            }
             (State::Completed { ack, .. }, 300..) => Step::Send(ack.clone()),
             // 1xx after a final response, a refusal after a 2xx, anything after the end.
             _ => Step::Idle,
@@ -119,10 +150,19 @@ impl InviteClient {
     pub fn handle_timeout(&mut self, now: Instant) -> Step {
         match &mut self.state {
             State::Calling { give_up, .. }
+            | State::Abandoned { until: give_up }
             | State::Proceeding {
                 give_up: Some(give_up),
             } if *give_up <= now => {
                 self.state = State::Terminated;
+                Step::TimedOut
+            }
+            State::Calling {
+                patience: Some(patience),
+                give_up,
+                ..
+            } if *patience <= now => {
+                self.state = State::Abandoned { until: *give_up };
                 Step::TimedOut
             }
             State::Calling {
@@ -142,6 +182,7 @@ impl InviteClient {
             }
             // Woken early, or nothing to wait for.
             State::Calling { .. }
+            | State::Abandoned { .. }
             | State::Proceeding { .. }
             | State::Accepted { .. }
             | State::Completed { .. }
@@ -153,10 +194,18 @@ impl InviteClient {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Calling {
-                repeat, give_up, ..
-            } => Some(repeat.map_or(*give_up, |repeat| repeat.next().min(*give_up))),
+                repeat,
+                patience,
+                give_up,
+                ..
+            } => {
+                let end = patience.map_or(*give_up, |patience| patience.min(*give_up));
+                Some(repeat.map_or(end, |repeat| repeat.next().min(end)))
+            }
             State::Proceeding { give_up } => *give_up,
-            State::Accepted { until } | State::Completed { until, .. } => Some(*until),
+            State::Abandoned { until }
+            | State::Accepted { until }
+            | State::Completed { until, .. } => Some(*until),
             State::Terminated => None,
         }
     }
@@ -164,6 +213,11 @@ impl InviteClient {
     /// Nothing has come back yet, so a CANCEL would have to wait (§9.1).
     pub fn is_calling(&self) -> bool {
         matches!(self.state, State::Calling { .. })
+    }
+
+    /// It has been given up: a CANCEL is on its way.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.state, State::Proceeding { give_up: Some(_) })
     }
 
     /// It waits for a final response.
@@ -269,5 +323,53 @@ mod tests {
         let end = t0 + Duration::from_secs(32);
         assert_eq!(client.deadline(), Some(end));
         assert_eq!(client.handle_timeout(end), Step::TimedOut);
+    }
+
+    #[test]
+    fn with_another_server_to_ask_silence_is_told_after_four_seconds_and_late_responses_are_still_ours()
+     {
+        let t0 = t0();
+        let until = t0 + Timing::default().server_patience();
+        let abandoned = || {
+            let mut client = client(t0, false).with_patience(Some(until));
+            let mut sent = 0;
+            while client.handle_timeout(client.deadline().unwrap()) == Step::Send(INVITE) {
+                sent += 1;
+            }
+            assert_eq!(sent, 3, "after 0.5, 1.5 and 3.5 s");
+            assert!(!client.is_terminated() && !client.is_calling());
+            client
+        };
+        let mut client = abandoned();
+        let end = t0 + Duration::from_secs(32);
+        assert_eq!(client.deadline(), Some(end));
+        assert_eq!(client.handle_timeout(end), Step::TimedOut);
+        assert!(client.is_terminated());
+
+        let mut client = abandoned();
+        assert_eq!(client.handle_response(until, 180, no_ack), Step::Deliver);
+        assert!(!client.is_cancelled());
+        client.handle_cancelled(until);
+        assert!(client.is_cancelled());
+        assert_eq!(
+            client.handle_response(until, 487, || ACK),
+            Step::DeliverAndSend(ACK)
+        );
+        assert_eq!(
+            abandoned().handle_response(until, 200, no_ack),
+            Step::Deliver
+        );
+        assert_eq!(
+            abandoned().handle_response(until, 503, || ACK),
+            Step::DeliverAndSend(ACK)
+        );
+    }
+
+    #[test]
+    fn who_has_no_other_server_after_all_waits_for_timer_b() {
+        let t0 = t0();
+        let mut client = client(t0, true).with_patience(Some(t0 + Duration::from_secs(4)));
+        client.handle_last();
+        assert_eq!(client.deadline(), Some(t0 + Duration::from_secs(32)));
     }
 }

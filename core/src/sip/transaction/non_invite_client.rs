@@ -10,7 +10,8 @@
 //!              Completed ── K ──► Terminated       any response / absorb
 //! ```
 //!
-//! Proceeding differs from Trying in one thing: it repeats every T2.
+//! Proceeding differs from Trying in one thing: it repeats every T2. Where another server can be asked
+//! ([`NonInviteClient::with_patience`]), Trying ends after 8·T1.
 
 use std::time::Instant;
 
@@ -31,6 +32,8 @@ enum State {
     Pending {
         request: Bytes,
         repeat: Option<Backoff>,
+        /// When another server is asked, if nothing at all came back.
+        patience: Option<Instant>,
         give_up: Instant,
     },
     Completed {
@@ -46,6 +49,7 @@ impl NonInviteClient {
             state: State::Pending {
                 request,
                 repeat: (!reliable).then(|| Backoff::new(now, timing.t1, timing.t2)),
+                patience: None,
                 give_up: now + timing.give_up(),
             },
             timing,
@@ -53,12 +57,25 @@ impl NonInviteClient {
         }
     }
 
+    /// Silence is told at this instant already, not only at timer F.
+    #[must_use]
+    pub fn with_patience(mut self, until: Option<Instant>) -> Self {
+        if let State::Pending { patience, .. } = &mut self.state {
+            *patience = until;
+        }
+        self
+    }
+
     /// A response came.
     pub fn handle_response(&mut self, now: Instant, status: u16) -> Step {
-        let State::Pending { repeat, .. } = &mut self.state else {
+        let State::Pending {
+            repeat, patience, ..
+        } = &mut self.state
+        else {
             return Step::Idle;
         };
         if status < 200 {
+            *patience = None;
             if let Some(repeat) = repeat {
                 repeat.flatten();
             }
@@ -76,7 +93,9 @@ impl NonInviteClient {
     /// Fires what is due.
     pub fn handle_timeout(&mut self, now: Instant) -> Step {
         match &mut self.state {
-            State::Pending { give_up, .. } if *give_up <= now => {
+            State::Pending {
+                patience, give_up, ..
+            } if patience.unwrap_or(*give_up) <= now => {
                 self.state = State::Terminated;
                 Step::TimedOut
             }
@@ -104,8 +123,14 @@ impl NonInviteClient {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Pending {
-                repeat, give_up, ..
-            } => Some(repeat.map_or(*give_up, |repeat| repeat.next().min(*give_up))),
+                repeat,
+                patience,
+                give_up,
+                ..
+            } => {
+                let end = patience.unwrap_or(*give_up);
+                Some(repeat.map_or(end, |repeat| repeat.next().min(end)))
+            }
             State::Completed { until } => Some(*until),
             State::Terminated => None,
         }
@@ -188,5 +213,21 @@ mod tests {
         assert_eq!(client.deadline(), Some(t0 + Duration::from_secs(32)));
         assert_eq!(client.handle_response(t0, 481), Step::Deliver);
         assert!(client.is_terminated());
+    }
+
+    #[test]
+    fn with_another_server_to_ask_silence_lasts_four_seconds_and_any_response_is_worth_the_full_time()
+     {
+        let t0 = t0();
+        let patience = Some(t0 + Timing::default().server_patience());
+        let silent =
+            || NonInviteClient::new(t0, Timing::default(), false, BYE).with_patience(patience);
+        let (at, end) = repeats(t0, &mut silent());
+        assert_eq!(at, [500, 1500, 3500]);
+        assert_eq!(end, Duration::from_secs(4));
+        let mut trying = silent();
+        trying.handle_response(t0, 100);
+        let (_, end) = repeats(t0, &mut trying);
+        assert_eq!(end, Duration::from_secs(32));
     }
 }

@@ -54,6 +54,12 @@ impl Timing {
         self.give_up() / 4
     }
 
+    /// 8·T1, 4 s by default: how long a server may be silent while another could be asked instead. By UDP the request has
+    /// been sent four times then, and who is alive has answered it, an INVITE with 100 within 200 ms (§17.2.1).
+    pub fn server_patience(&self) -> Duration {
+        self.t1 * 8
+    }
+
     /// T4 on datagrams, nothing on streams: timers I and K.
     pub fn absorb(&self, reliable: bool) -> Duration {
         if reliable { Duration::ZERO } else { self.t4 }

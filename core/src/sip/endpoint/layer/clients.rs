@@ -35,15 +35,21 @@ enum ClientMachine {
 
 impl ClientMachine {
     /// The machine of a request that is sent now.
-    fn new(now: Instant, timing: Timing, flow: &Flow, request: &Request) -> Self {
-        let (reliable, wire) = (flow.transport.is_reliable(), request.to_bytes());
+    fn new(now: Instant, timing: Timing, ways: &Ways, request: &Request) -> Self {
+        let reliable = ways.flow().transport.is_reliable();
+        let wire = request.to_bytes();
+        let patience = ways
+            .has_other_servers()
+            .then(|| now + timing.server_patience());
         if *request.method() == Method::Invite {
+            let machine = InviteClient::new(now, timing, reliable, wire);
             Self::Invite {
-                machine: InviteClient::new(now, timing, reliable, wire),
+                machine: machine.with_patience(patience),
                 acks: Acks::default(),
             }
         } else {
-            Self::Other(NonInviteClient::new(now, timing, reliable, wire))
+            let machine = NonInviteClient::new(now, timing, reliable, wire);
+            Self::Other(machine.with_patience(patience))
         }
     }
 }
@@ -62,7 +68,7 @@ impl TransactionLayer {
         let flow = ways.flow();
         let (wire, machine) = (
             request.to_bytes(),
-            ClientMachine::new(now, self.timing, &flow, &request),
+            ClientMachine::new(now, self.timing, &ways, &request),
         );
         self.put(
             id,
@@ -80,19 +86,20 @@ impl TransactionLayer {
         id
     }
 
-    /// Sends `request` instead of the one this client has sent so far, as another transaction. The user's id stays; what
-    /// is left of the old transaction absorbs repeats under an id of its own.
+    /// Sends `request` by `ways` instead of the one this client has sent so far, as another transaction. The user's id
+    /// stays; what is left of the old transaction takes what still comes for it under an id of its own.
     pub(in crate::sip::endpoint) fn restart(
         &mut self,
         now: Instant,
         id: TransactionId,
+        ways: Ways,
         request: Request,
         branch: &str,
     ) {
         let Some(mut old) = self.take(id) else {
             return;
         };
-        let (ways, mut origin) = (old.ways.clone(), old.origin);
+        let mut origin = old.origin;
         let flow = ways.flow();
         origin.cseq = request
             .headers()
@@ -100,10 +107,11 @@ impl TransactionLayer {
             .map_or(origin.cseq, |cseq| cseq.number);
         let (wire, machine) = (
             request.to_bytes(),
-            ClientMachine::new(now, self.timing, &flow, &request),
+            ClientMachine::new(now, self.timing, &ways, &request),
         );
         if !old.waits() {
             old.origin.owner = None;
+            old.ways = Ways::only(old.ways.flow());
             let residue = self.next_id();
             self.put(residue, old);
         }
@@ -189,10 +197,20 @@ impl TransactionLayer {
         self.clients.get(&id).map(|client| client.ways.flow())
     }
 
-    /// Turns a client to its next way, which [`TransactionLayer::restart`] then takes.
-    pub(in crate::sip::endpoint) fn next_way(&mut self, id: TransactionId) -> Option<Flow> {
-        let client = self.clients.get_mut(&id)?;
-        client.ways.advance().then(|| client.ways.flow())
+    /// The way a request goes now, and the others.
+    pub(in crate::sip::endpoint) fn client_ways(&self, id: TransactionId) -> Option<Ways> {
+        self.clients.get(&id).map(|client| client.ways.clone())
+    }
+
+    /// Goes no other way with this INVITE, whatever becomes of it here.
+    pub(in crate::sip::endpoint) fn stay(&mut self, id: TransactionId) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.ways = Ways::only(client.ways.flow());
+            if let ClientMachine::Invite { machine, .. } = &mut client.machine {
+                machine.handle_last();
+            }
+        }
+        self.settle_client(id);
     }
 
     /// The ACKs sent for an INVITE's 2xx responses.
@@ -211,6 +229,12 @@ impl TransactionLayer {
                 ClientMachine::Invite { machine, .. } => machine.is_calling(),
                 ClientMachine::Other(_) => false,
             })
+    }
+
+    /// A CANCEL for this INVITE is on its way.
+    pub(in crate::sip::endpoint) fn is_cancelled(&self, id: TransactionId) -> bool {
+        let machine = self.clients.get(&id).map(|client| &client.machine);
+        matches!(machine, Some(ClientMachine::Invite { machine, .. }) if machine.is_cancelled())
     }
 
     /// A CANCEL for this INVITE has been sent.
@@ -250,34 +274,34 @@ impl TransactionLayer {
 
     /// Fires what is due for one client transaction.
     ///
-    /// * returns whose request nobody answered, if that is what was due.
+    /// * returns whether nobody answered: the client is still there then, to be restarted or given up.
     pub(in crate::sip::endpoint) fn handle_client_timeout(
         &mut self,
         now: Instant,
         id: TransactionId,
-    ) -> Option<Origin> {
+    ) -> bool {
         let Some(client) = self.clients.get_mut(&id) else {
             self.schedule.forget_first();
-            return None;
+            return false;
         };
         let step = match &mut client.machine {
             ClientMachine::Invite { machine, .. } => machine.handle_timeout(now),
             ClientMachine::Other(machine) => machine.handle_timeout(now),
         };
-        let (flow, origin) = (client.ways.flow(), client.origin);
-        self.settle_client(id);
+        let flow = client.ways.flow();
         match step {
+            Step::TimedOut => {
+                self.counters.timeouts += 1;
+                return true;
+            }
             Step::Send(payload) => {
                 self.counters.repeats_sent += 1;
                 self.send(flow, payload);
-                None
             }
-            Step::TimedOut => {
-                self.counters.timeouts += 1;
-                Some(origin)
-            }
-            Step::Idle | Step::Deliver | Step::DeliverAndSend(_) => None,
+            Step::Idle | Step::Deliver | Step::DeliverAndSend(_) => {}
         }
+        self.settle_client(id);
+        false
     }
 
     /// The requests that still wait for an answer by `flow`.

@@ -27,7 +27,7 @@ struct Fork {
     taken: Taken,
     /// The session description of a reliable provisional, which its 2xx need not repeat.
     description: Bytes,
-    /// Value of RAck of a PRACK that waits for the call's answer.
+    /// Value of `RAck` of a PRACK that waits for the call's answer.
     due: Option<(String, Instant)>,
 }
 
@@ -39,10 +39,10 @@ impl Early {
     }
 
     /// The early dialog of a provisional, made if it is the first of that phone.
-    fn note(&mut self, call: &Dialog, tag: &str, response: &Response) -> Option<&mut Fork> {
+    fn note(&mut self, call: Dialog, tag: &str, response: &Response) -> Option<&mut Fork> {
         let known = self.0.iter().any(|fork| fork.dialog.remote_tag() == tag);
         if !known && self.0.len() < FORKS {
-            let mut dialog = call.clone();
+            let mut dialog = call;
             dialog.establish(response).ok()?;
             self.0.push(Fork {
                 dialog,
@@ -117,7 +117,8 @@ impl Session {
         let headers = response.headers();
         let tag = headers.to().ok().and_then(|to| to.tag());
         let rseq = rseq_of(headers);
-        let Some(fork) = tag.and_then(|tag| self.early.note(&self.dialog, tag, response)) else {
+        let call = self.dialog_by_way(core, client);
+        let Some(fork) = tag.and_then(|tag| self.early.note(call, tag, response)) else {
             // Without a tag there is nobody to acknowledge to.
             return match rseq {
                 Some(_) => Provisional::OutOfTurn,
@@ -144,6 +145,19 @@ impl Session {
         Provisional::New
     }
 
+    /// The dialog to be, by the way its INVITE went last, which may not be the first that was tried.
+    fn dialog_by_way(&self, core: &Core, client: TransactionId) -> Dialog {
+        let mut dialog = self.dialog.clone();
+        if let (Some(flow), Some(invite)) = (
+            core.layer.client_flow(client),
+            core.layer.client_request(client),
+        ) {
+            let contact = invite.headers().get(Name::Contact).unwrap_or_default();
+            dialog.handle_way(flow, contact);
+        }
+        dialog
+    }
+
     /// The call answers an offer of theirs: in the PRACK when a provisional brought it, else in the ACK.
     pub(super) fn answer_offer(
         &mut self,
@@ -153,7 +167,7 @@ impl Session {
     ) -> Result<(), CommandError> {
         match &self.usage {
             Usage::AnswerDue { .. } => {
-                self.acknowledge_with(core, answer);
+                self.acknowledge_with(now, core, answer);
                 self.release(now, core);
                 Ok(())
             }
@@ -176,7 +190,7 @@ impl Session {
     }
 
     /// ACK of a 2xx that waited for it.
-    pub(super) fn acknowledge_with(&mut self, core: &mut Core, answer: Bytes) {
+    pub(super) fn acknowledge_with(&mut self, now: Instant, core: &mut Core, answer: Bytes) {
         let usage = std::mem::replace(&mut self.usage, Usage::Confirmed);
         let Usage::AnswerDue {
             client,
@@ -191,14 +205,14 @@ impl Session {
         if !answer.is_empty() {
             self.described.answered(offer, answer.clone());
         }
-        core.acknowledge_with(client, &self.dialog, cseq, answer);
+        core.acknowledge_with(now, client, &self.dialog, cseq, answer);
     }
 
     /// The call was given an offer and has not answered it in time: there is no session.
     pub(super) fn handle_answer_overdue(&mut self, now: Instant, core: &mut Core) {
         match &self.usage {
             Usage::AnswerDue { until, .. } if *until <= now => {
-                self.acknowledge_with(core, Bytes::new());
+                self.acknowledge_with(now, core, Bytes::new());
                 self.lose(now, core, "an offer was not answered in time", &[]);
             }
             Usage::Calling { .. } if self.early.deadline().is_some_and(|at| at <= now) => {
@@ -208,7 +222,14 @@ impl Session {
                 // It cannot fail: the call is ringing. Its end is told when the 487 comes.
                 let _ = self.cancel(now, core);
             }
-            _ => {}
+            Usage::AnswerDue { .. }
+            | Usage::Calling { .. }
+            | Usage::Offered(_)
+            | Usage::Accepted { .. }
+            | Usage::Confirmed
+            | Usage::HangingUp
+            | Usage::Over { .. }
+            | Usage::Gone => {}
         }
     }
 

@@ -26,7 +26,7 @@ impl Session {
                 Ok(())
             }
             Usage::AnswerDue { .. } => {
-                self.acknowledge_with(core, Bytes::new());
+                self.acknowledge_with(now, core, Bytes::new());
                 self.try_hang_up(now, core, &fields)
             }
             Usage::Confirmed => self.try_hang_up(now, core, &fields),

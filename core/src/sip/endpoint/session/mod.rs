@@ -38,7 +38,7 @@ use crate::sip::dialog::session_timer::SessionTimer;
 use crate::sip::message::{BuildError, Response};
 use crate::sip::transaction::TransactionId;
 
-pub(super) use uac::hang_up_fork;
+pub(super) use uac::{cancel_abandoned, hang_up_fork};
 pub(super) use uas::Offered;
 
 use described::Described;
@@ -376,6 +376,11 @@ impl Session {
             self.transferee.deadline(),
             self.timer_deadline(),
         ])
+    }
+
+    /// Whether there is a call whose requests need a way.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.usage, Usage::Accepted { .. } | Usage::Confirmed)
     }
 
     /// Whether the endpoint may forget it.

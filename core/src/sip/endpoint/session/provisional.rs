@@ -155,7 +155,10 @@ impl Session {
     /// The next provisional, if one waits and the call still rings.
     fn say_next(&mut self, now: Instant, core: &mut Core) {
         let is_ringing = matches!(self.usage, Usage::Offered(_));
-        let next = self.reliable.as_mut().and_then(|reliable| reliable.next());
+        let next = self
+            .reliable
+            .as_mut()
+            .and_then(|reliable| reliable.take_next());
         if let Some((status, body)) = next.filter(|_| is_ringing)
             && self.ring_reliably(now, core, status, body).is_err()
         {

@@ -302,7 +302,7 @@ impl Session {
         cseq: u32,
         response: &Response,
     ) {
-        core.acknowledge(client, &self.dialog, cseq);
+        core.acknowledge(now, client, &self.dialog, cseq);
         let Negotiation::Asking {
             body: ours, asker, ..
         } = std::mem::replace(&mut self.negotiation, Negotiation::Idle)

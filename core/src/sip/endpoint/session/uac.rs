@@ -98,6 +98,7 @@ impl Session {
             return false;
         };
         let cancelled = *cancel != Cancel::NotWanted;
+        let early = self.take_early(response);
         if let (Some(flow), Some(invite)) = (
             core.layer.client_flow(client),
             core.layer.client_request(client),
@@ -106,7 +107,6 @@ impl Session {
             let contact = invite.headers().get(Name::Contact).unwrap_or_default();
             self.dialog.handle_way(flow, contact);
         }
-        let early = self.take_early(response);
         if self.dialog.establish(response).is_err() {
             return false; // no To: it was checked, so this cannot be
         }
@@ -128,7 +128,7 @@ impl Session {
                 until: now + core.layer.timing().answer_due(),
             };
         } else {
-            core.acknowledge(client, &self.dialog, origin.cseq);
+            core.acknowledge(now, client, &self.dialog, origin.cseq);
             self.usage = Usage::Confirmed;
         }
         if !offer_is_theirs {
@@ -175,6 +175,7 @@ impl Session {
         if *cancel != Cancel::NotWanted {
             return Ok(());
         }
+        core.layer.stay(*client);
         if core.layer.is_calling(*client) {
             *cancel = Cancel::AfterProvisional;
         } else {
@@ -183,6 +184,15 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// An INVITE that was given up for another way was received after all.
+pub(in crate::sip::endpoint) fn cancel_abandoned(
+    now: Instant,
+    core: &mut Core,
+    client: TransactionId,
+) {
+    send_cancel(now, core, client);
 }
 
 fn send_cancel(now: Instant, core: &mut Core, client: TransactionId) {
@@ -235,7 +245,11 @@ pub(in crate::sip::endpoint) fn hang_up_fork(
     if dialog.establish(response).is_err() {
         return;
     }
-    core.acknowledge(client, &dialog, cseq);
+    core.acknowledge(now, client, &dialog, cseq);
+    let origin = core.layer.origin(client);
+    if origin.is_some_and(|origin| origin.owner.is_none() && origin.purpose == Purpose::Reinvite) {
+        return; // a re-INVITE that was given up for another way: the call it belongs to goes on
+    }
     let bye = (Method::Bye, Purpose::Bye);
     if core
         .request(now, None, &mut dialog, bye, |bye| bye)

@@ -192,7 +192,7 @@ fn a_node_full_of_calls_still_places_the_calls_of_its_transfers() {
     let mut raw = tight();
     fill(&mut raw);
     let placed = || OutgoingInvite {
-        flow: raw.flow,
+        ways: raw.flow.into(),
         target: "sip:humans@10.0.0.1".into(),
         from: "<sip:bot@10.0.0.2>".into(),
         to: String::new(),
@@ -232,7 +232,7 @@ fn answered(raw: &mut Raw, n: usize) -> Result<(DialogId, String), String> {
     let mut events = std::iter::from_fn(|| raw.endpoint.poll_event());
     let dialog = events.find_map(|event| match event {
         Event::Invited(invited) => Some(invited.dialog),
-        Event::Dialog { .. } => None,
+        Event::Dialog { .. } | Event::Locate { .. } => None,
     });
     let dialog = dialog.unwrap();
     let sent = raw.command(dialog, answer());

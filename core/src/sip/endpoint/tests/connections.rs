@@ -125,7 +125,7 @@ fn large_invite() -> (Raw, Vec<Transmit>) {
         ..Config::default()
     });
     let invite = OutgoingInvite {
-        flow: raw.flow,
+        ways: raw.flow.into(),
         target: "sip:bot@10.0.0.1".into(),
         from: "<sip:alice@10.0.0.2>".into(),
         to: String::new(),
@@ -272,7 +272,7 @@ fn a_request_whose_connection_breaks_is_said_once_more_by_another() {
     raw.flow.transport = Transport::Tcp;
     let flow = raw.flow;
     let invite = OutgoingInvite {
-        flow,
+        ways: flow.into(),
         target: "sip:bot@10.0.0.1;transport=tcp".into(),
         from: "<sip:alice@10.0.0.2>".into(),
         to: String::new(),

@@ -11,7 +11,7 @@ const CONTACT: &str = "Contact: <sip:bob@10.0.0.1:5060>\nRecord-Route: <sip:10.0
 
 fn place(raw: &mut Raw, offer: &'static str) -> (DialogId, String) {
     let invite = OutgoingInvite {
-        flow: raw.flow,
+        ways: raw.flow.into(),
         target: "sip:bob@10.0.0.1".into(),
         from: "<sip:alice@10.0.0.2>".into(),
         to: String::new(),

@@ -134,7 +134,7 @@ impl Pair {
     ) -> DialogId {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let invite = OutgoingInvite {
-            flow: self.flow(End::Alice),
+            ways: self.flow(End::Alice).into(),
             target: "sip:bob@10.0.0.2".into(),
             from: "\"Alice\" <sip:alice@10.0.0.1>".into(),
             to: String::new(),
@@ -203,7 +203,7 @@ impl Pair {
     pub(super) fn find_invited(&self) -> Option<Invited> {
         self.events.iter().rev().find_map(|(_, event)| match event {
             Event::Invited(invited) => Some((**invited).clone()),
-            Event::Dialog { .. } => None,
+            Event::Dialog { .. } | Event::Locate { .. } => None,
         })
     }
 
@@ -213,7 +213,7 @@ impl Pair {
             .filter(|(end, _)| *end == of)
             .filter_map(|(_, event)| match event {
                 Event::Dialog { event, .. } => Some(event.clone()),
-                Event::Invited(_) => None,
+                Event::Invited(_) | Event::Locate { .. } => None,
             })
             .collect()
     }

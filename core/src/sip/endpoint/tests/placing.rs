@@ -11,7 +11,7 @@ use crate::sip::endpoint::{
 
 fn invite(raw: &Raw) -> OutgoingInvite {
     OutgoingInvite {
-        flow: raw.flow,
+        ways: raw.flow.into(),
         target: "sip:bob@10.0.0.1;transport=udp".into(),
         from: "<sip:alice@10.0.0.2>".into(),
         to: String::new(),

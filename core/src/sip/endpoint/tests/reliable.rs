@@ -273,7 +273,7 @@ fn cancel_ends_the_repeats() {
     raw.command(dialog, ring(183, "v=0"));
     let cancel = invite("z9hG4bKi", "").replace("INVITE", "CANCEL");
     assert_eq!(statuses(&raw.send(&cancel)), [200, 487]);
-    let later = raw.run(Duration::from_secs(60));
+    let later = raw.run(Duration::from_mins(1));
     assert!(statuses(&later).iter().all(|status| *status == 487));
 }
 
@@ -293,9 +293,11 @@ fn two_of_us_ring_answer_and_talk_with_every_kind_of_loss() {
         let rings: Vec<u16> = pair
             .dialog_events(End::Alice)
             .iter()
-            .filter_map(|event| match event {
-                DialogEvent::Progress { status, .. } => Some(*status),
-                _ => None,
+            .filter_map(|event| {
+                let DialogEvent::Progress { status, .. } = event else {
+                    return None;
+                };
+                Some(*status)
             })
             .collect();
         assert!(
