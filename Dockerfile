@@ -28,7 +28,7 @@ USER 10001:10001
 WORKDIR /data
 VOLUME /data
 # SIP, HTTP (loopback unless configured), and the bridged variant's hundred RTP ports.
-EXPOSE 5060/udp 8080/tcp 10000-10099/udp
+EXPOSE 5060/udp 5060/tcp 8080/tcp 10000-10099/udp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=5s CMD ["/baton", "health"]
 ENTRYPOINT ["/baton"]

@@ -275,6 +275,7 @@ impl Line {
             from: from.into(),
             to: to.into(),
             call_id: call_id.into(),
+            account: None,
             headers,
             body: Bytes::from_static(b"v=0"),
         };

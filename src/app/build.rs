@@ -289,6 +289,9 @@ async fn sample(metrics: Arc<Metrics>, bridge: Weak<Bridge>, admission: Admissio
         if let Ok(counters) = sip.counters().await {
             metrics.sample_sip(&counters);
         }
+        if let Ok(standings) = sip.registrations().await {
+            metrics.sample_registrations(&standings);
+        }
         if let Ok(counters) = sip.stream_counters().await {
             metrics.sample_streams(&counters);
         }

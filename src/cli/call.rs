@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use baton_core::sdp::Codec;
+use baton_core::sip::auth::Account;
 use baton_core::sip::locate::LocateError;
 use baton_core::vocab::Entropy;
 use clap::Args;
@@ -61,6 +62,17 @@ pub struct CallArgs {
     /// Our user part: who calls
     #[arg(long, value_name = "USER", default_value = "baton")]
     pub from: String,
+    /// Answer challenges as this user; with --password
+    #[arg(long, value_name = "NAME", requires = "password")]
+    pub user: Option<String>,
+    /// The password of --user; better given as the environment variable BATON_CALL_PASSWORD
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        env = "BATON_CALL_PASSWORD",
+        hide_env_values = true
+    )]
+    pub password: Option<String>,
     /// Hang up this long after the answer: 30s (without it: when the far end does; in a load test 30s)
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub duration: Option<Duration>,
@@ -266,6 +278,7 @@ fn plan(args: &CallArgs) -> Result<CallPlan, CallError> {
         headers: (args.header.iter().cloned())
             .map(|Header { name, value }| (name, value))
             .collect(),
+        account: account(args),
         script: args.dtmf.clone(),
         duration: args.duration,
         on_refer: args.on_refer,
@@ -279,6 +292,11 @@ fn plan(args: &CallArgs) -> Result<CallPlan, CallError> {
         plan.play = Arc::from(audio_file::read(path)?);
     }
     Ok(plan)
+}
+
+fn account(args: &CallArgs) -> Option<Arc<Account>> {
+    let both = args.user.as_deref().zip(args.password.as_deref());
+    both.map(|(user, password)| Arc::new(Account::new(user, password)))
 }
 
 fn entropy() -> Result<Entropy, CallError> {

@@ -128,10 +128,13 @@ impl LadderView {
     }
 }
 
-/// One message as an arrow between the lifelines, with its time.
+/// One message as an arrow between the lifelines, with its time, and with its transport when that is not UDP.
 pub fn rung(line: &WireLine, started: Instant) -> String {
     let at = millis(line.at.saturating_duration_since(started));
-    let label = line.label();
+    let mut label = line.label();
+    if line.flow.transport.is_reliable() {
+        label = format!("{label} ({})", line.flow.transport.as_str());
+    }
     let room = WIDTH.saturating_sub(label.chars().count() + 6).max(1);
     let shaft = "─".repeat(room);
     match line.direction {

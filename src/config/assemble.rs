@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use baton_core::media::rtp::source::LatchPolicy;
 use baton_core::media::{jitter, vad};
+use baton_core::sip::auth::{Account, Algorithm};
 use baton_core::sip::endpoint::{self, Transport};
+use baton_core::sip::registration;
 use baton_core::sip::trunk::{Trunk, Trunks};
 use baton_core::vocab::SampleRate;
 use baton_core::{admission, agent, call, handoff, sdp};
 use wildmatch::WildMatch;
 
 use super::{
-    Agent, AgentKind, Answer, BargeIn, Codec, Config, Handoff, HandoffFailure, Latch, OnClose,
-    OnFailure, PublicAddress, Route, SipTls, StoreUrl,
+    Agent, AgentKind, Answer, BargeIn, Codec, Config, DigestHash, Handoff, HandoffFailure, Latch,
+    OnClose, OnFailure, PublicAddress, Route, SipTls, StoreUrl,
 };
 use crate::bridge::Media;
 use crate::bridge::plan::Terms;
@@ -40,6 +42,13 @@ impl Config {
                 ..Default::default()
             },
             trunks: self.trunk_table(),
+            realm: self.realm(),
+            algorithms: self
+                .sip
+                .digest
+                .iter()
+                .map(|hash| hash.algorithm())
+                .collect(),
             limits: self.endpoint_limits(),
             ..endpoint::Config::default()
         }
@@ -94,11 +103,14 @@ impl Config {
 
     /// Who may call.
     pub fn trunk_table(&self) -> Trunks {
-        let one = |trunk: &super::Trunk| Trunk {
-            name: trunk.name.clone(),
-            networks: trunk.from.clone(),
-        };
-        Trunks::new(self.trunks.iter().map(one).collect())
+        Trunks::new(self.trunks.iter().map(super::Trunk::peer).collect())
+    }
+
+    /// What callers are told in a challenge.
+    fn realm(&self) -> String {
+        let public = || self.public_address().map(|ip| ip.to_string());
+        let realm = self.sip.realm.clone().or_else(public);
+        realm.unwrap_or_else(|| "baton".to_owned())
     }
 
     /// For every call's voice.
@@ -236,6 +248,38 @@ impl Config {
             },
             call: agent.policies(),
             handoff: self.with_commit_timeout(handoff.unwrap_or_default().plan()),
+        }
+    }
+}
+
+impl DigestHash {
+    const fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Md5 => Algorithm::MD5,
+            Self::Sha256 => Algorithm::SHA_256,
+        }
+    }
+}
+
+impl super::Trunk {
+    fn peer(&self) -> Trunk {
+        let account = |username: &str, password: &str| Arc::new(Account::new(username, password));
+        let register = |register: &super::Register| registration::Register {
+            registrar: register.registrar.clone(),
+            account: account(&register.username, &register.password),
+            expires: register.expires,
+        };
+        let credentials = self.credentials.as_ref();
+        Trunk {
+            name: self.name.clone(),
+            networks: self.from.clone(),
+            tls_names: self
+                .tls_names
+                .iter()
+                .map(|n| n.to_ascii_lowercase())
+                .collect(),
+            credentials: credentials.map(|login| account(&login.username, &login.password)),
+            register: self.register.as_ref().map(|r| Arc::new(register(r))),
         }
     }
 }

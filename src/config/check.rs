@@ -1,6 +1,8 @@
 //! What is legal to write but cannot work: each finding with its fix. Surroundings (ports, disks, sockets) are
 //! looked at by `baton check` itself.
 
+mod trunks;
+
 use baton_core::handoff::{self, Style};
 use baton_core::sip::endpoint::Transport;
 
@@ -77,6 +79,7 @@ pub fn findings(config: &Config) -> Vec<Finding> {
     limits(config, &mut found);
     tls(config, &mut found);
     names(config, &mut found);
+    trunks::trunks(config, &mut found);
     routes(config, &mut found);
     agents(config, &mut found);
     handoffs(config, &mut found);
@@ -189,13 +192,6 @@ fn names(config: &Config, found: &mut Vec<Finding>) {
                 "give each its own name",
             ));
         }
-    }
-    for trunk in config.trunks.iter().filter(|trunk| trunk.from.is_empty()) {
-        found.push(Finding::error(
-            format!("[[trunk]] {}", trunk.name),
-            "has no `from`, so it matches nobody",
-            "add the networks its calls come from",
-        ));
     }
 }
 

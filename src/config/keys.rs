@@ -28,6 +28,8 @@ pub const KEYS: &[Key] = keys! {
         "tls" = "": "PEM files: certificate (with its chain) and key of ours; client_ca: peers must show a certificate of these; ca: peers we connect to may also show one of these",
         "max_connections" = "2000": "TCP and TLS connections at once; past it the oldest silent one is closed",
         "max_connections_per_source" = "1000": "the same for one source address",
+        "realm" = "": "the realm of our challenges, which telephones keep their password for; the public address, or baton",
+        "digest" = r#"["SHA-256", "MD5"]"#: "hashes that callers may prove themselves with, in the order of our challenges; telephones that read only the first one want [\"MD5\"]",
         "public_address" = r#""auto""#: "the address in Contact, Via and SDP behind NAT or in a container",
         "nameservers" = "[]": "who is asked where names are (RFC 3263): addresses, with a port when it is not 53; none: those of /etc/resolv.conf. /etc/hosts comes first",
         "max_calls" = "1000": "calls at once; above it 503 with Retry-After",
@@ -49,6 +51,9 @@ pub const KEYS: &[Key] = keys! {
     "trunk" {
         "name" = "": "what logs and routes call it",
         "from" = "": "source networks that may call; no [[trunk]] at all: loopback and private networks",
+        "tls_names" = "": "names of the client certificate ([sip] tls client_ca), one of which it must bear; *.example.com is one label of any kind",
+        "credentials" = "": "username and password that its calls must prove (digest, 401); with `from` both must hold, alone from any source. They also answer its own challenges",
+        "register" = "": "registrar (a SIP URI), username, password, and expires (300s): keeps a binding there; calls that come through it belong to this trunk",
     }
     "route" {
         "name" = "": "what logs call it",

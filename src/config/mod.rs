@@ -58,6 +58,10 @@ pub struct Config {
 pub struct Sip {
     /// Where we listen.
     pub listen: Vec<Listen>,
+    /// The realm of our challenges; the public address, or `baton`, when there is none.
+    pub realm: Option<String>,
+    /// What callers may prove themselves with, in the order of our challenges.
+    pub digest: Vec<DigestHash>,
     /// The address in Contact, Via and SDP.
     pub public_address: PublicAddress,
     /// Who is asked where names are; empty: the system's (`/etc/resolv.conf`).
@@ -90,6 +94,17 @@ pub struct Nameserver(pub SocketAddr);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Listen(pub Listening);
+
+/// One of `digest`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum DigestHash {
+    /// What most telephones have, and nobody should.
+    #[serde(rename = "MD5")]
+    Md5,
+    /// RFC 8760.
+    #[serde(rename = "SHA-256")]
+    Sha256,
+}
 
 /// `tls` of `[sip]`: files, all PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -190,6 +205,62 @@ pub struct Trunk {
     /// Source networks; a bare address is a network of one.
     #[serde(default, deserialize_with = "networks")]
     pub from: Vec<IpNet>,
+    /// Names of the client certificate, one of which it must bear.
+    #[serde(default)]
+    pub tls_names: Vec<String>,
+    /// Who it must prove to be.
+    #[serde(default)]
+    pub credentials: Option<Login>,
+    /// Where we register, so that it calls us.
+    #[serde(default)]
+    pub register: Option<Register>,
+}
+
+/// `credentials` of a trunk.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The user name.
+    pub username: String,
+    /// Its password.
+    pub password: String,
+}
+
+/// `register` of a trunk.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Register {
+    /// A SIP URI.
+    pub registrar: String,
+    /// The user name.
+    pub username: String,
+    /// Its password.
+    pub password: String,
+    /// For how long each time.
+    #[serde(with = "duration", default = "five_minutes")]
+    pub expires: Duration,
+}
+
+const fn five_minutes() -> Duration {
+    Duration::from_mins(5)
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Register {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Register")
+            .field("registrar", &self.registrar)
+            .field("username", &self.username)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `[[route]]`: which agent answers what.
@@ -409,6 +480,8 @@ impl Default for Sip {
             public_address: PublicAddress::Auto,
             nameservers: Vec::new(),
             tls: SipTls::default(),
+            realm: None,
+            digest: vec![DigestHash::Sha256, DigestHash::Md5],
             max_connections: 2_000,
             max_connections_per_source: 1_000,
             max_calls: 1000,

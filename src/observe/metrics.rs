@@ -9,6 +9,7 @@ use std::time::Duration;
 use baton_core::admission;
 use baton_core::leg::event::Summary;
 use baton_core::sip::endpoint::Counters;
+use baton_core::sip::registration::Standing;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -30,6 +31,11 @@ struct EndLabel {
 struct HandoffLabel {
     style: &'static str,
     state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TrunkLabel {
+    trunk: String,
 }
 
 /// A counter whose value is kept elsewhere and copied here when somebody asks.
@@ -55,6 +61,7 @@ pub struct Metrics {
     open_connections: Gauge,
     media: Copies<ShardStats>,
     admission: Copies<admission::Counters>,
+    registered: Family<TrunkLabel, Gauge>,
     legs: Gauge,
     calls: Gauge,
     ended: Family<EndLabel, Counter>,
@@ -87,6 +94,7 @@ impl Metrics {
             open_connections: Gauge::default(),
             media,
             admission,
+            registered: Family::default(),
             legs: Gauge::default(),
             calls: Gauge::default(),
             ended: Family::default(),
@@ -114,6 +122,11 @@ impl Metrics {
             self.open_connections.clone(),
         );
         registry.register("calls", "Calls now", self.calls.clone());
+        registry.register(
+            "registered",
+            "1 while a trunk's registrar keeps our binding",
+            self.registered.clone(),
+        );
         registry.register(
             "calls_ended",
             "Calls ended, by end.kind",
@@ -147,6 +160,18 @@ impl Metrics {
             self.concealed.clone(),
         );
         self
+    }
+
+    /// Copies how each registration stands.
+    pub fn sample_registrations(&self, standings: &[(String, Standing)]) {
+        self.registered.clear(); // a trunk may have gone
+        for (trunk, standing) in standings {
+            let trunk = trunk.clone();
+            let registered = i64::from(*standing == Standing::Registered);
+            self.registered
+                .get_or_create(&TrunkLabel { trunk })
+                .set(registered);
+        }
     }
 
     /// Copies signalling's counters.
@@ -276,7 +301,7 @@ fn connection_counters(registry: &mut Registry) -> Copies<streams::Counters> {
 
 fn sip_counters(registry: &mut Registry) -> Copies<Counters> {
     type Row = (&'static str, &'static str, fn(&Counters) -> u64);
-    let rows: [Row; 14] = [
+    let rows: [Row; 16] = [
         ("received", "Messages taken in", |c| c.received),
         ("sent", "Messages put on the wire", |c| c.sent),
         ("malformed", "What could not be read as SIP", |c| {
@@ -293,6 +318,10 @@ fn sip_counters(registry: &mut Registry) -> Copies<Counters> {
         }),
         ("strangers", "Requests from sources of no trunk", |c| {
             c.strangers
+        }),
+        ("challenged", "Requests answered 401", |c| c.challenged),
+        ("challenges_answered", "Challenges we answered", |c| {
+            c.challenges_answered
         }),
         ("overloaded", "Requests answered 503", |c| c.overloaded),
         ("shed", "New calls dropped unread in a flood", |c| c.shed),
@@ -384,6 +413,12 @@ mod tests {
         shards[1].legs.store(3, Ordering::Relaxed);
         metrics.sample_media(shards.iter());
         metrics.sample_sip(&Counters::default());
+        let standings = [
+            ("pbx".to_owned(), Standing::Failed(403)),
+            ("itsp".to_owned(), Standing::Registered),
+        ];
+        metrics.sample_registrations(&[("gone".to_owned(), Standing::Registered)]);
+        metrics.sample_registrations(&standings);
         metrics.sample_admission(&admission::Counters {
             over_rate: 6,
             ..admission::Counters::default()
@@ -404,6 +439,8 @@ mod tests {
             "baton_media_received_total 12",
             "baton_media_legs 3",
             "baton_sip_received_total 0",
+            "baton_registered{trunk=\"pbx\"} 0",
+            "baton_registered{trunk=\"itsp\"} 1",
             "baton_admission_over_rate_total 6",
             "baton_sip_connections 0",
             "baton_sip_connections_closed_by_limit_total 0",

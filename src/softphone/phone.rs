@@ -186,13 +186,9 @@ impl Phone {
             tls: Some(Tls::load(&files)?),
             ..streams::Config::default()
         };
-        let anyone = Trunk {
-            name: "anyone".into(),
-            networks: Vec::new(),
-        };
         let endpoint = endpoint::Config {
             user_agent: concat!("Baton-phone/", env!("CARGO_PKG_VERSION")).to_owned(),
-            trunks: Trunks::new(vec![anyone]),
+            trunks: Trunks::new(vec![Trunk::anyone("anyone")]),
             ..endpoint::Config::default()
         };
         let signalling = sip_task::start(endpoint, entropy.fork(), listeners, streams, dns, None)?;

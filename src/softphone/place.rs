@@ -60,6 +60,7 @@ pub(super) async fn place(
         from: format!("<sip:{}@{}>", plan.from_user, phone.local),
         to: String::new(),
         call_id: call_id.clone(),
+        account: plan.account.clone(),
         headers: headers(&plan, &identity),
         body: Bytes::from(session.offer()),
     };

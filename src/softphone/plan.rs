@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use baton_core::sdp::Codec;
+use baton_core::sip::auth::Account;
 
 use super::script::Timed;
 
@@ -68,6 +69,8 @@ pub struct CallPlan {
     pub uri: String,
     /// Our user part in From and Contact.
     pub from_user: String,
+    /// Answers challenges; without it none is answered.
+    pub account: Option<Arc<Account>>,
     /// Extra header fields of the INVITE.
     pub headers: Vec<(String, String)>,
     /// Codecs in the order of our offer.
@@ -100,6 +103,7 @@ impl CallPlan {
         Self {
             uri: uri.into(),
             from_user: "baton".into(),
+            account: None,
             headers: Vec::new(),
             codecs: Codec::ALL.to_vec(),
             play: Arc::from([]),

@@ -89,11 +89,7 @@ pub(crate) struct Node {
 impl Node {
     /// Anybody may call it.
     pub(crate) fn new(transport: Transport) -> Self {
-        let anybody = Trunk {
-            name: "any".into(),
-            networks: Vec::new(),
-        };
-        Self::with(transport, Trunks::new(vec![anybody]))
+        Self::with(transport, Trunks::new(vec![Trunk::anyone("any")]))
     }
 
     #[expect(
@@ -129,18 +125,20 @@ impl Node {
         while let Some(event) = self.endpoint.poll_event() {
             let (dialog, command) = match event {
                 Event::Invited(invited) => (invited.dialog, answer()),
-                Event::Dialog { dialog, event } => match event {
-                    DialogEvent::Reinvited { .. } => (dialog, accept_offer()),
-                    DialogEvent::Lost { .. } | DialogEvent::Bye { .. } => {
+                Event::Dialog { dialog, event } => {
+                    if let DialogEvent::Lost { .. } | DialogEvent::Bye { .. } = event {
                         self.lost += 1;
+                    }
+                    if !matches!(event, DialogEvent::Reinvited { .. }) {
                         continue;
                     }
-                    _ => continue,
-                },
+                    (dialog, accept_offer())
+                }
                 Event::Locate { id, .. } => {
                     self.endpoint.handle_located(self.now, id, Vec::new());
                     continue;
                 }
+                Event::Registration { .. } => continue,
             };
             let told = self.endpoint.command(self.now, dialog, command);
             assert_eq!(told, Ok(()), "the dialog takes its answer");
@@ -308,6 +306,7 @@ fn a_stranger_gets_no_call_whatever_it_sends() {
     let known = Trunk {
         name: "known".into(),
         networks: vec!["198.51.100.0/24".parse().expect("a network")],
+        ..Trunk::default()
     };
     for (case, octets) in all() {
         let mut node = Node::with(Transport::Udp, Trunks::new(vec![known.clone()]));

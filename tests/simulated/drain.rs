@@ -55,6 +55,7 @@ fn nobody() -> baton_core::sip::trunk::Trunks {
     let trunk = baton_core::sip::trunk::Trunk {
         name: "theirs".into(),
         networks: vec!["192.0.2.1/32".parse().expect("a network")],
+        ..Default::default()
     };
     baton_core::sip::trunk::Trunks::new(vec![trunk])
 }

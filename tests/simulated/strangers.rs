@@ -58,6 +58,7 @@ fn where_trunks_are_named_nobody_else_may_call() {
     let trunk = Trunk {
         name: "theirs".into(),
         networks: vec!["10.0.0.77/32".parse().expect("a network")],
+        ..Trunk::default()
     };
     let mut call = Ladder::calls_with(|house| house.sip.trunks = Trunks::new(vec![trunk]));
     call.sends("403 Forbidden");
@@ -98,6 +99,7 @@ fn a_known_network_that_rings_from_another_address_of_the_same_host_is_unknown()
     let trunk = Trunk {
         name: "ours".into(),
         networks: vec!["10.0.0.1/32".parse().expect("a network")],
+        ..Trunk::default()
     };
     let mut call = Ladder::calls_with(|house| house.sip.trunks = Trunks::new(vec![trunk]));
     call.sends("180 Ringing").sends("200 OK (INVITE)");

@@ -12,6 +12,7 @@ mod crash;
 mod dns;
 mod drain;
 mod flood;
+mod identity;
 mod peers;
 mod program;
 mod sipp;

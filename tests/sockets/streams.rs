@@ -241,7 +241,7 @@ async fn a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it() {
             let asked = Instant::now();
             assert!(other.is_served("other"));
             slowest = slowest.max(asked.elapsed());
-            assert!(t0.elapsed() < Duration::from_secs(60), "it is never closed");
+            assert!(t0.elapsed() < Duration::from_mins(1), "it is never closed");
         }
         assert!(slowest < Duration::from_secs(2), "{slowest:?}");
         assert!(other.is_served("after"));

@@ -33,6 +33,7 @@ use baton_core::sip::endpoint::{
     InviteError, Invited, LocateId, OutgoingInvite, Readiness, Transmit, Transport, Ways,
 };
 use baton_core::sip::locate::LocateError;
+use baton_core::sip::registration::Standing;
 use baton_core::sip::trunk::Trunks;
 use baton_core::vocab::Entropy;
 use bytes::Bytes;
@@ -122,6 +123,7 @@ enum Request {
     Trunks(Trunks),
     Counters(oneshot::Sender<Counters>),
     Unanswered(oneshot::Sender<usize>),
+    Registrations(oneshot::Sender<Vec<(String, Standing)>>),
     Streams(oneshot::Sender<streams::Counters>),
     Tls(Tls),
     Name {
@@ -148,6 +150,7 @@ impl std::fmt::Debug for Request {
             Self::Trunks(_) => "Trunks",
             Self::Counters(_) => "Counters",
             Self::Unanswered(_) => "Unanswered",
+            Self::Registrations(_) => "Registrations",
             Self::Streams(_) => "Streams",
             Self::Tls(_) => "Tls",
             Self::Name { .. } => "Name",
@@ -196,6 +199,16 @@ impl SipHandle {
     /// [`SipError::Stopped`].
     pub async fn set_trunks(&self, trunks: Trunks) -> Result<(), SipError> {
         self.ask(Request::Trunks(trunks)).await
+    }
+
+    /// How each registration of ours stands, by its trunk.
+    ///
+    /// # Errors
+    /// [`SipError::Stopped`].
+    pub async fn registrations(&self) -> Result<Vec<(String, Standing)>, SipError> {
+        let (reply, registrations) = oneshot::channel();
+        self.ask(Request::Registrations(reply)).await?;
+        registrations.await.map_err(|_| SipError::Stopped)
     }
 
     /// The endpoint's counters.
@@ -384,13 +397,14 @@ struct Task {
     ourselves: Ourselves,
     triage: Triage,
     locator: Locator,
-    /// Lookups that dialogs wait for; the core asks for no more than it has dialogs.
+    /// Lookups that dialogs and registrations wait for; the core asks for no more than it has of them.
     locating: JoinSet<(LocateId, Result<Located, LocateError>)>,
 }
 
 impl Task {
     async fn run(mut self) {
         let mut scratch = vec![0; DATAGRAM];
+        self.endpoint.register(Instant::now());
         loop {
             self.drain(Instant::now()).await;
             let now = Instant::now();
@@ -512,8 +526,19 @@ impl Task {
             } => {
                 let _ = reply.send(self.endpoint.command(now, dialog, command));
             }
-            Request::Readiness(readiness) => self.endpoint.set_readiness(readiness),
-            Request::Trunks(trunks) => self.endpoint.set_trunks(trunks),
+            Request::Readiness(readiness) => {
+                self.endpoint.set_readiness(readiness);
+                if readiness == Readiness::Draining {
+                    self.endpoint.unregister(now);
+                }
+            }
+            Request::Trunks(trunks) => {
+                self.endpoint.set_trunks(trunks);
+                self.endpoint.register(now);
+            }
+            Request::Registrations(reply) => {
+                let _ = reply.send(self.endpoint.registrations());
+            }
             Request::Counters(reply) => {
                 let mut counters = self.endpoint.counters();
                 counters.shed = self.triage.dropped();
@@ -591,6 +616,13 @@ impl Task {
                 self.locating
                     .spawn(async move { (id, locator.locate(&uri).await) });
             }
+            Event::Registration { trunk, standing } => match standing {
+                Standing::Registered => tracing::info!(trunk, "registered"),
+                Standing::Failed(status) => {
+                    tracing::warn!(trunk, status, "not registered; it is tried again");
+                }
+                Standing::Trying => {}
+            },
         }
     }
 

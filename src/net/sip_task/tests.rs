@@ -42,6 +42,7 @@ fn to(node: &Signalling, from: &Signalling) -> OutgoingInvite {
         from: format!("<sip:alice@{local}>"),
         to: String::new(),
         call_id: String::new(),
+        account: None,
         headers: vec![("X-A".into(), "b".into())],
         body: Bytes::from_static(b"v=0\r\n"),
     }

@@ -377,18 +377,15 @@ impl Streams {
                 limits,
             } = seat;
             let opener = Opener::Peer(since);
-            match acceptor {
-                Some(acceptor) => {
-                    let opening =
-                        opening::shake_hands(acceptor, stream, since + limits.first_message);
-                    tokio::spawn(connection::run(teller, opening, opener, limits, mail))
-                }
-                None => {
-                    let opening = opening::ready(stream);
-                    tokio::spawn(connection::run(teller, opening, opener, limits, mail))
-                }
-            }
-            .abort_handle()
+            let task = if let Some(acceptor) = acceptor {
+                let until = since + limits.first_message;
+                let opening = opening::shake_hands(acceptor, stream, until);
+                tokio::spawn(connection::run(teller, opening, opener, limits, mail))
+            } else {
+                let opening = opening::ready(stream);
+                tokio::spawn(connection::run(teller, opening, opener, limits, mail))
+            };
+            task.abort_handle()
         });
     }
 
@@ -415,17 +412,14 @@ impl Streams {
                 mail,
                 limits,
             } = seat;
-            match tls {
-                Some((connector, named)) => {
-                    let opening = opening::connect_tls(target, connector, named);
-                    tokio::spawn(connection::run(teller, opening, Opener::Us, limits, mail))
-                }
-                None => {
-                    let opening = opening::connect(target);
-                    tokio::spawn(connection::run(teller, opening, Opener::Us, limits, mail))
-                }
-            }
-            .abort_handle()
+            let task = if let Some((connector, named)) = tls {
+                let opening = opening::connect_tls(target, connector, named);
+                tokio::spawn(connection::run(teller, opening, Opener::Us, limits, mail))
+            } else {
+                let opening = opening::connect(target);
+                tokio::spawn(connection::run(teller, opening, Opener::Us, limits, mail))
+            };
+            task.abort_handle()
         });
         self.by_peer.insert((flow.transport, flow.remote), id);
         Ok(id)

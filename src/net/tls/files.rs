@@ -58,24 +58,22 @@ pub enum FileFault {
 pub(super) fn identity(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     let chain = certificates(certificate)?;
     let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| {
-        TlsError::new(
-            key,
-            match error {
-                PemError::NoItemsFound => FileFault::NoKey,
-                error => pem_fault(error),
-            },
-        )
+        let fault = if matches!(error, PemError::NoItemsFound) {
+            FileFault::NoKey
+        } else {
+            pem_fault(error)
+        };
+        TlsError::new(key, fault)
     })?;
     let provider = rustls::crypto::ring::default_provider();
-    CertifiedKey::from_der(chain, secret, &provider).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
+    CertifiedKey::from_der(chain, secret, &provider).map_err(|error| {
+        if matches!(error, rustls::Error::InconsistentKeys(_)) {
             let certificate = certificate.display().to_string();
-            TlsError::new(key, FileFault::Mismatch { certificate })
+            return TlsError::new(key, FileFault::Mismatch { certificate });
         }
-        error @ rustls::Error::InvalidCertificate(_) => {
-            TlsError::new(certificate, FileFault::Unusable(error.to_string()))
-        }
-        error => TlsError::new(key, FileFault::Unusable(error.to_string())),
+        let of_certificate = matches!(error, rustls::Error::InvalidCertificate(_));
+        let file = if of_certificate { certificate } else { key };
+        TlsError::new(file, FileFault::Unusable(error.to_string()))
     })
 }
 
@@ -101,9 +99,13 @@ pub(super) fn authorities(file: &Path) -> Result<RootCertStore, TlsError> {
 }
 
 fn pem_fault(error: PemError) -> FileFault {
-    match error {
-        PemError::Io(error) => FileFault::Unreadable(error),
-        PemError::NoItemsFound => FileFault::NoCertificate,
-        error => FileFault::NoPem(error.to_string()),
+    if matches!(error, PemError::NoItemsFound) {
+        return FileFault::NoCertificate;
+    }
+    let text = error.to_string();
+    if let PemError::Io(error) = error {
+        FileFault::Unreadable(error)
+    } else {
+        FileFault::NoPem(text)
     }
 }

@@ -38,12 +38,13 @@ pub fn of(certificate: &CertificateDer<'_>) -> Vec<String> {
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {
-    let text = match name {
-        GeneralName::DNSName(name) | GeneralName::URI(name) => (*name).to_owned(),
-        GeneralName::IPAddress(octets) => address(octets)?,
-        _ => return None,
-    };
-    Some(text.to_lowercase())
+    if let GeneralName::DNSName(name) | GeneralName::URI(name) = name {
+        Some(name.to_lowercase())
+    } else if let GeneralName::IPAddress(octets) = name {
+        address(octets)
+    } else {
+        None
+    }
 }
 
 fn address(octets: &[u8]) -> Option<String> {

@@ -22,6 +22,7 @@ use baton_core::sdp;
 use baton_core::sip::endpoint::{
     Command, CommandError, Config, DialogId, Endpoint, Event, Flow, Invited, Readiness, Transport,
 };
+use baton_core::sip::registration::Standing;
 use baton_core::vocab::{CallId, Entropy, HandoffId, HandoffKey};
 
 use super::agent::{Agent, Line};
@@ -129,9 +130,12 @@ pub(crate) struct Task {
 pub(crate) struct Bridge {
     pub(crate) endpoint: Endpoint,
     pub(crate) address: SocketAddr,
+    transport: Transport,
     pub(crate) store: Arc<Store>,
     /// Where the names are that dialogs may hold, by URI.
     pub(crate) zone: BTreeMap<String, Vec<SocketAddr>>,
+    /// How its registrations stood, one after the other.
+    pub(crate) registrations: Vec<(String, Standing)>,
     pub(crate) lifecycle: Lifecycle,
     house: House,
     calls: BTreeMap<DialogId, Task>,
@@ -140,12 +144,19 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    pub(crate) fn new(house: House, address: SocketAddr, mut entropy: Entropy) -> Self {
+    pub(crate) fn new(
+        house: House,
+        address: SocketAddr,
+        transport: Transport,
+        mut entropy: Entropy,
+    ) -> Self {
         Self {
             endpoint: Endpoint::new(house.sip.clone(), entropy.fork()),
             address,
+            transport,
             store: Arc::new(Store::new()),
             zone: BTreeMap::new(),
+            registrations: Vec::new(),
             lifecycle: Lifecycle::default(),
             house,
             calls: BTreeMap::new(),
@@ -161,7 +172,7 @@ impl Bridge {
 
     fn flow(&self, remote: SocketAddr) -> Flow {
         Flow {
-            transport: Transport::Udp,
+            transport: self.transport,
             local: self.address,
             remote,
         }
@@ -193,6 +204,9 @@ impl Bridge {
                         let ways = found.into_iter().map(|remote| self.flow(remote));
                         let ways = ways.collect();
                         self.endpoint.handle_located(now, id, ways);
+                    }
+                    Event::Registration { trunk, standing } => {
+                        self.registrations.push((trunk, standing));
                     }
                 }
             }
@@ -262,6 +276,7 @@ impl Bridge {
     /// The node is told to stop, as by a signal.
     pub(crate) fn is_told_to_stop(&mut self, now: Instant) {
         self.endpoint.set_readiness(Readiness::Draining);
+        self.endpoint.unregister(now);
         let before = self.lifecycle;
         self.lifecycle.handle_stop(now, self.house.patience);
         self.lifecycle_moved(now, before);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use baton_core::sdp::{self, Direction, Offer};
+use baton_core::sip::auth::Account;
 use baton_core::sip::endpoint::{
     Command, CommandError, Config, DialogEvent, DialogId, Endpoint, Event, Flow, NotifyState,
     OutgoingInvite, Transport, Ways,
@@ -12,6 +13,7 @@ use baton_core::sip::endpoint::{
 use baton_core::vocab::Entropy;
 use bytes::Bytes;
 
+use super::doorkeeper::Doorkeeper;
 use super::phone::Phone;
 use super::wire::Datagram;
 
@@ -47,6 +49,8 @@ pub(crate) struct Caller {
 pub(crate) struct Placing {
     pub(crate) called: String,
     pub(crate) headers: Vec<(String, String)>,
+    /// Who it can prove to be.
+    pub(crate) account: Option<Account>,
     /// `None`: our ordinary offer.
     pub(crate) offer: Option<Bytes>,
     /// Servers that the trunk tries before the bridge.
@@ -61,6 +65,7 @@ impl Default for Placing {
                 ("X-Twilio-CallSid".into(), "CA1".into()),
                 ("X-Tenant".into(), "acme".into()),
             ],
+            account: None,
             offer: None,
             tries: Vec::new(),
         }
@@ -71,7 +76,10 @@ impl Default for Placing {
 pub(crate) struct FarEnd {
     pub(crate) endpoint: Endpoint,
     pub(crate) address: SocketAddr,
+    /// Asks the bridge who it is.
+    pub(crate) door: Option<Doorkeeper>,
     bridge: SocketAddr,
+    transport: Transport,
     callers: BTreeMap<DialogId, Caller>,
     entropy: Entropy,
     next_port: u16,
@@ -82,12 +90,15 @@ impl FarEnd {
         config: Config,
         address: SocketAddr,
         bridge: SocketAddr,
+        transport: Transport,
         mut entropy: Entropy,
     ) -> Self {
         Self {
             endpoint: Endpoint::new(config, entropy.fork()),
             address,
+            door: None,
             bridge,
+            transport,
             callers: BTreeMap::new(),
             entropy,
             next_port: 40_000,
@@ -96,7 +107,7 @@ impl FarEnd {
 
     const fn flow(&self) -> Flow {
         Flow {
-            transport: Transport::Udp,
+            transport: self.transport,
             local: self.address,
             remote: self.bridge,
         }
@@ -124,6 +135,7 @@ impl FarEnd {
             from: format!("\"Alice\" <sip:+15559870000@{}>", self.address.ip()),
             to: String::new(),
             call_id: String::new(),
+            account: placing.account.clone().map(std::sync::Arc::new),
             headers: placing.headers.clone(),
             body: placing.offer.clone().unwrap_or(ours),
         };
@@ -268,12 +280,19 @@ impl FarEnd {
         }
     }
 
-    pub(crate) fn receives(&mut self, now: Instant, datagram: &Datagram) {
+    /// * returns what the doorkeeper says, if it lets nobody in.
+    pub(crate) fn receives(&mut self, now: Instant, datagram: &Datagram) -> Option<Bytes> {
+        if let Some(door) = &mut self.door
+            && let Err(refusal) = door.looks_at(now, datagram)
+        {
+            return Some(refusal);
+        }
         let flow = Flow {
             remote: datagram.from,
             ..self.flow()
         };
         self.endpoint.handle_datagram(now, flow, &datagram.payload);
+        None
     }
 }
 

@@ -10,10 +10,12 @@
 pub(crate) mod agent;
 pub(crate) mod bridge;
 pub(crate) mod clock;
+pub(crate) mod doorkeeper;
 pub(crate) mod far_end;
 mod historian;
 pub(crate) mod ladder;
 pub(crate) mod phone;
+pub(crate) mod registrar;
 pub(crate) mod store;
 pub(crate) mod wire;
 pub(crate) mod world;

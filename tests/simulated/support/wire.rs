@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use baton_core::sip::endpoint::Transport;
 use baton_core::sip::message::Message as Sip;
 use baton_core::vocab::Entropy;
 use bytes::Bytes;
@@ -25,15 +26,32 @@ pub(crate) struct Weather {
     pub(crate) delay: Duration,
     /// What may be added to it, evenly spread. More than the gap between two messages puts them out of order.
     pub(crate) spread: Duration,
+    /// SIP goes by a stream; meant for weather that loses and repeats nothing.
+    pub(crate) stream: bool,
 }
 
 impl Weather {
+    /// How SIP goes.
+    pub(crate) const fn transport(&self) -> Transport {
+        if self.stream {
+            Transport::Tcp
+        } else {
+            Transport::Udp
+        }
+    }
+
     /// 10 ms each way, and nothing is lost.
     pub(crate) const FINE: Self = Self {
         loss: 0,
         repeat: 0,
         delay: ms(10),
         spread: ms(0),
+        stream: false,
+    };
+    /// The same, and SIP by TCP.
+    pub(crate) const STREAM: Self = Self {
+        stream: true,
+        ..Self::FINE
     };
     /// A tenth is lost, a twentieth comes twice, and order is a matter of luck.
     pub(crate) const STORM: Self = Self {
@@ -41,6 +59,7 @@ impl Weather {
         repeat: 5,
         delay: ms(10),
         spread: ms(120),
+        stream: false,
     };
 }
 

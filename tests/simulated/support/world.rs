@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::bridge::{Bridge, House};
 use super::clock::Clock;
 use super::far_end::{FarEnd, Placing, Step};
+use super::registrar::Registrar;
 use super::wire::{Datagram, SIP_PORT, Weather, Wire};
 
 /// Steps without time passing, after which somebody's deadline must be broken.
@@ -24,6 +25,8 @@ pub(crate) struct World {
     /// What the trunk will do by itself, and when.
     plans: BTreeMap<(Instant, u64), (DialogId, Step)>,
     planned: u64,
+    /// Where the bridge registers.
+    pub(crate) registrar: Option<Registrar>,
     /// Other SIP servers, and how they answer an INVITE at once: `503 Service Unavailable`.
     pub(crate) servers: BTreeMap<SocketAddr, &'static str>,
     /// What reached somebody who is neither.
@@ -44,11 +47,18 @@ impl World {
         let (bridge, far) = (address("10.0.0.2:5060"), address("10.0.0.1:5060"));
         Self {
             wire: Wire::new(weather, wire_entropy),
-            far: FarEnd::new(house.trunk.clone(), far, bridge, far_entropy),
-            bridge: Bridge::new(house, bridge, bridge_entropy),
+            far: FarEnd::new(
+                house.trunk.clone(),
+                far,
+                bridge,
+                weather.transport(),
+                far_entropy,
+            ),
+            bridge: Bridge::new(house, bridge, weather.transport(), bridge_entropy),
             servers: BTreeMap::new(),
             plans: BTreeMap::new(),
             planned: 0,
+            registrar: None,
             strangers_heard: Vec::new(),
             spins: (clock.now(), 0),
             clock,
@@ -173,7 +183,15 @@ impl World {
         if datagram.to == self.bridge.address {
             self.bridge.receives(now, datagram);
         } else if datagram.to == self.far.address {
-            self.far.receives(now, datagram);
+            if let Some(refusal) = self.far.receives(now, datagram) {
+                self.post(datagram.to, datagram.from, refusal);
+            }
+        } else if let Some(registrar) = &mut self.registrar
+            && datagram.to == registrar.address
+        {
+            if let Some(answer) = registrar.receives(now, datagram) {
+                self.post(datagram.to, datagram.from, answer);
+            }
         } else if is_sip {
             let text = String::from_utf8_lossy(&datagram.payload).into_owned();
             if let Some(status) = self.servers.get(&datagram.to)

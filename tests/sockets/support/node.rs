@@ -57,6 +57,7 @@ pub(crate) fn invite(
         from: format!("<sip:alice@{local}>"),
         to: String::new(),
         call_id: String::new(),
+        account: None,
         headers: Vec::new(),
         body: Bytes::from_static(b"v=0\r\n"),
     }

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
 use super::Baton;
+use super::ports::Ports;
 
 /// A scenario about to be played.
 #[derive(Debug)]
@@ -42,19 +43,30 @@ impl Sipp {
     /// Calls the bridge and waits for the scenario's end; anything but SIPp's exit code 0 fails the test with
     /// everything both sides wrote.
     pub(crate) fn calls(self, baton: &mut Baton) -> FarEnd {
+        let target = format!("127.0.0.1:{}", baton.ports().sip());
+        let playing = self.spawn(baton.ports(), Some(&target));
+        playing.ends(|| baton.story())
+    }
+
+    /// Waits on its port for somebody to send the scenario's first request.
+    pub(crate) fn waits(self, ports: &Ports) -> Playing {
+        self.spawn(ports, None)
+    }
+
+    fn spawn(self, ports: &Ports, target: Option<&str>) -> Playing {
         let dir = TempDir::new().expect("a temporary directory");
         let path = |name: &str| dir.path().join(name);
         let scenario = scenarios().join(format!("{}.xml", self.scenario));
         assert!(scenario.is_file(), "{} is there", scenario.display());
         let screen = File::create(path("screen")).expect("it can be written");
-        let status = Command::new(program())
-            .arg(format!("127.0.0.1:{}", baton.ports().sip()))
+        let child = Command::new(program())
+            .args(target)
             .arg("-sf")
             .arg(&scenario)
             .args(["-s", "bot", "-i", "127.0.0.1", "-mi", "127.0.0.1"])
-            .args(["-p", &baton.ports().sipp().to_string()])
-            .args(["-mp", &baton.ports().sipp_media().to_string()])
-            .args(["-cp", &baton.ports().sipp_control().to_string()])
+            .args(["-p", &ports.sipp().to_string()])
+            .args(["-mp", &ports.sipp_media().to_string()])
+            .args(["-cp", &ports.sipp_control().to_string()])
             .args(["-m", "1", "-nostdin", "-timeout", "40s", "-timeout_error"])
             .args(["-trace_msg", "-message_file"])
             .arg(path("messages"))
@@ -67,8 +79,37 @@ impl Sipp {
             .stdin(Stdio::null())
             .stdout(screen.try_clone().expect("a second handle"))
             .stderr(screen)
-            .status()
+            .spawn()
             .unwrap_or_else(|error| missing(&error));
+        Playing {
+            scenario: self.scenario,
+            child,
+            dir,
+        }
+    }
+}
+
+/// A scenario being played; dropping it ends SIPp.
+#[derive(Debug)]
+pub(crate) struct Playing {
+    scenario: &'static str,
+    child: Child,
+    dir: TempDir,
+}
+
+impl Drop for Playing {
+    fn drop(&mut self) {
+        // Only this test's own child; failure means it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Playing {
+    /// Waits for its end; anything but exit code 0 fails the test with everything both sides wrote.
+    pub(crate) fn ends(mut self, story: impl FnOnce() -> String) -> FarEnd {
+        let status = self.child.wait().expect("it is ours");
+        let path = |name: &str| self.dir.path().join(name);
         let read = |name: &str| {
             fs::read(path(name)).map(|text| String::from_utf8_lossy(&text).into_owned())
         };
@@ -80,7 +121,7 @@ impl Sipp {
             read("errors"),
             read("messages"),
             tail(&read("screen"), 40),
-            baton.story(),
+            story(),
         );
         FarEnd {
             log: read("log").lines().map(str::to_owned).collect(),

@@ -4,6 +4,7 @@
 //! *usages* of RFC 5057, are separate: [`invite_uas`] and [`invite_uac`] for the 2xx and its ACK, [`refer`] for
 //! the subscription of a transfer.
 
+mod acquaintance;
 pub mod invite_uac;
 pub mod invite_uas;
 pub mod refer;
@@ -14,6 +15,8 @@ pub mod sipfrag;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
+
+pub use acquaintance::Acquaintance;
 
 use crate::sip::endpoint::{Flow, LocateId, Ways};
 use crate::sip::locate::Destination;
@@ -43,6 +46,8 @@ pub struct Dialog {
     flow: Flow,
     /// We made the Call-ID, so after a 491 we wait longer (§14.1).
     is_uac: bool,
+    /// How the two ends know each other.
+    acquaintance: Acquaintance,
     /// The next hop may be another than before.
     moved: bool,
     /// Where it is, when it is a name.
@@ -119,6 +124,7 @@ impl Dialog {
             contact,
             flow,
             is_uac: false,
+            acquaintance: Acquaintance::default(),
             moved: true,
             located: None,
         })
@@ -139,6 +145,7 @@ impl Dialog {
             contact,
             flow,
             is_uac: true,
+            acquaintance: Acquaintance::default(),
             moved: true,
             located: None,
         }
@@ -317,6 +324,28 @@ impl Dialog {
             located.asked = None;
             located.ways = ways;
         }
+    }
+
+    /// The same dialog with somebody whom we know.
+    #[must_use]
+    pub fn with_acquaintance(mut self, acquaintance: Acquaintance) -> Self {
+        self.acquaintance = acquaintance;
+        self
+    }
+
+    /// We know its peer.
+    pub fn set_acquaintance(&mut self, acquaintance: Acquaintance) {
+        self.acquaintance = acquaintance;
+    }
+
+    /// How the two ends know each other.
+    pub fn acquaintance(&self) -> &Acquaintance {
+        &self.acquaintance
+    }
+
+    /// The same, to answer with.
+    pub fn acquaintance_mut(&mut self) -> &mut Acquaintance {
+        &mut self.acquaintance
     }
 
     /// Call-ID.

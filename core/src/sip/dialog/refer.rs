@@ -72,6 +72,13 @@ impl Transferor {
         });
     }
 
+    /// The REFER was said again with credentials, under another number.
+    pub fn handle_renumbered(&mut self, from: u32, to: u32) {
+        if let Some(sent) = self.sent.iter_mut().find(|sent| sent.cseq == from) {
+            sent.cseq = to;
+        }
+    }
+
     /// Its final response came, or 408 for silence.
     pub fn handle_answer(&mut self, cseq: u32, status: u16) {
         if let Some(sent) = self.sent.iter_mut().find(|sent| sent.cseq == cseq) {

@@ -120,6 +120,11 @@ impl Author {
         self.advertised.listens_on(transport)
     }
 
+    /// What User-Agent says.
+    pub(super) fn user_agent(&self) -> &str {
+        &self.user_agent
+    }
+
     /// Our Contact value on a flow, with the user part the peer knows us by.
     pub(super) fn contact(&self, flow: &Flow, user: Option<&str>) -> String {
         let sent_by = self.advertised.sent_by(flow);

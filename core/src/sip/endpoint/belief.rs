@@ -14,9 +14,11 @@ impl Endpoint {
     /// it will be answered 481.
     pub(super) fn believes(&self, dialog: DialogId, request: &Request, source: IpAddr) -> bool {
         self.dialogs.get(dialog).is_none_or(|session| {
-            session
-                .dialog_of(request)
-                .is_none_or(|dialog| dialog.knows_host(source) || self.is_of_trunk(session, source))
+            session.dialog_of(request).is_none_or(|dialog| {
+                // Who had to prove itself is not another host of the same network.
+                let proved = dialog.acquaintance().proof().is_some();
+                dialog.knows_host(source) || !proved && self.is_of_trunk(session, source)
+            })
         })
     }
 

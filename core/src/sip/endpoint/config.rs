@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::event::{Flow, Transport};
+use crate::sip::auth::Algorithm;
 use crate::sip::transaction::Timing;
 use crate::sip::trunk::Trunks;
 
@@ -20,6 +21,10 @@ pub struct Config {
     pub limits: Limits,
     /// T1, T2 and T4.
     pub timing: Timing,
+    /// Whose accounts callers prove: what they are told in a challenge, and what their telephones keep passwords for.
+    pub realm: String,
+    /// What they may prove them with, in the order of the challenges.
+    pub algorithms: Vec<Algorithm>,
 }
 
 impl Default for Config {
@@ -30,6 +35,8 @@ impl Default for Config {
             trunks: Trunks::default(),
             limits: Limits::default(),
             timing: Timing::default(),
+            realm: "baton".to_owned(),
+            algorithms: vec![Algorithm::SHA_256, Algorithm::MD5],
         }
     }
 }

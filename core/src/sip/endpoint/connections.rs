@@ -37,7 +37,6 @@ impl Connections {
 
     /// The names that the certificate of this flow's peer was verified for, lower case; none when it showed none, or
     /// the flow is no TLS.
-    #[expect(dead_code, reason = "trunks ask by it")]
     pub(super) fn identity(&self, flow: &Flow) -> &[String] {
         self.open.get(flow).map_or(&[], Vec::as_slice)
     }

@@ -17,7 +17,9 @@ use super::screen::Refusal;
 use super::ways::Ways;
 use crate::sip::dialog::Dialog;
 use crate::sip::locate::Penalties;
-use crate::sip::message::{BuildError, Method, Name, Request, ResponseBuilder, Uri, body};
+use crate::sip::message::{
+    BuildError, Method, Name, Request, RequestBuilder, ResponseBuilder, Uri, body,
+};
 use crate::sip::transaction::{ServerKey, TransactionId};
 
 /// The parts of the endpoint that are not dialogs.
@@ -224,7 +226,9 @@ impl Core {
         } = self.author.in_dialog(dialog, &method, |ways| {
             choose(now, ways, connections, penalties)
         });
-        let request = more(builder).build()?;
+        let request = self
+            .authorized(now, dialog, &method, more(builder))
+            .build()?;
         let origin = Origin {
             owner,
             purpose,
@@ -232,6 +236,31 @@ impl Core {
         };
         let id = self.send(now, ways, request, &branch, origin);
         Ok((id, cseq))
+    }
+
+    /// The request with what its peer's realms want to see, as far as their nonces are known.
+    fn authorized(
+        &mut self,
+        now: Instant,
+        dialog: &mut Dialog,
+        method: &Method,
+        mut builder: RequestBuilder,
+    ) -> RequestBuilder {
+        if !dialog.acquaintance().is_asked() {
+            return builder;
+        }
+        let uri = dialog.path().request_uri;
+        let cnonce = self.author.tag();
+        let acquaintance = dialog.acquaintance_mut();
+        for (name, value) in acquaintance.fields(now, method, &uri, &cnonce) {
+            builder = builder.header(name, value);
+        }
+        builder
+    }
+
+    /// The ways, those to servers that failed lately behind the others.
+    pub(super) fn put_bad_last(&self, now: Instant, ways: Ways) -> Ways {
+        ways.put_last(|way| self.penalties.is_bad(now, way))
     }
 
     /// Sends a request by the first of its ways, which its size may change.
@@ -268,7 +297,8 @@ impl Core {
     ) -> Result<(Request, String), BuildError> {
         let (via, branch) = self.author.via(to);
         let elsewhere = from.transport != to.transport || from.local != to.local;
-        let contact = (*request.method() == Method::Invite && elsewhere)
+        let bears_contact = matches!(request.method(), Method::Invite | Method::Register);
+        let contact = (bears_contact && elsewhere)
             .then(|| request.headers().contact().ok())
             .flatten()
             .map(|contact| {
@@ -322,7 +352,6 @@ impl Core {
     ///
     /// # Errors
     /// `fields` cannot be written; nothing has been sent.
-    #[expect(dead_code, reason = "the seam of digest authentication")]
     pub(super) fn say_again(
         &mut self,
         now: Instant,
@@ -345,6 +374,7 @@ impl Core {
         }
         let request = again.build()?;
         self.layer.restart(now, client, ways, request, &branch);
+        self.layer.count_said_again(client);
         Ok(())
     }
 
@@ -372,11 +402,18 @@ impl Core {
         let draft = self.author.ack(dialog, cseq, |ways| {
             choose(now, ways, connections, penalties)
         });
-        let builder = if answer.is_empty() {
+        let mut builder = if answer.is_empty() {
             draft.builder
         } else {
             draft.builder.body(body::SDP, answer)
         };
+        // The ACK of a challenged INVITE bears what that bore, for nobody can ask for it (§22.1).
+        if let Some(invite) = self.layer.client_request(client) {
+            for name in [Name::Authorization, Name::ProxyAuthorization] {
+                let values = invite.headers().all(name);
+                builder = values.fold(builder, |builder, value| builder.header(name, value));
+            }
+        }
         let Ok(ack) = builder.build() else {
             self.layer.counters.malformed += 1; // a route or Contact that cannot be said
             return;

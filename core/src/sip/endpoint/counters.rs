@@ -18,7 +18,11 @@ pub struct Counters {
     pub refused: u64,
     /// Of those: from sources that belong to no trunk.
     pub strangers: u64,
-    /// Of those: 503, because of readiness or limits.
+    /// Of those: 401, because nobody had proved anything.
+    pub challenged: u64,
+    /// Challenges of ours that we answered.
+    pub challenges_answered: u64,
+    /// Of those refused: 503, because of readiness or limits.
     pub overloaded: u64,
     /// New calls that were dropped unread, because more came in than could be served: counted by whoever owns the socket.
     pub shed: u64,

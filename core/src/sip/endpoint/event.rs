@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use crate::sip::registration::Standing;
+
 /// How a message travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transport {
@@ -85,8 +87,16 @@ pub enum Event {
     Locate {
         /// Goes back with the answer.
         id: LocateId,
-        /// A SIP or SIPS URI whose host is a name.
+        /// A SIP or SIPS URI. Of a dialog its host is a name; of a registrar it may be an address, for then only the
+        /// socket to send from is to be found.
         uri: String,
+    },
+    /// A registration of ours stands otherwise than before.
+    Registration {
+        /// The trunk it is for.
+        trunk: String,
+        /// How it stands now.
+        standing: Standing,
     },
 }
 

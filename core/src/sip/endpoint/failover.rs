@@ -47,7 +47,7 @@ impl Endpoint {
     pub(super) fn handle_failure(&mut self, now: Instant, client: TransactionId, how: Silence) {
         let way = self.core.layer.client_flow(client);
         let origin = self.core.layer.origin(client);
-        if let (Some(way), Some(Origin { owner: Some(_), .. })) = (way, origin) {
+        if let (Some(way), true) = (way, origin.is_some_and(|origin| origin.is_awaited())) {
             self.core.penalties.handle_failure(now, &way, None);
         }
         let has_it = how == Silence::TimedOut;
@@ -59,6 +59,10 @@ impl Endpoint {
             return;
         }
         let origin = self.core.layer.give_up(client);
+        if let Some(Purpose::Register(id)) = origin.map(|origin| origin.purpose) {
+            let status = if has_it { 408 } else { 503 };
+            return self.handle_register_silence(now, client, id, status);
+        }
         if let Some((origin, owner)) = origin.and_then(|origin| Some((origin, origin.owner?))) {
             self.with(owner, |session, core| {
                 session.handle_silence(now, core, origin, how);
@@ -83,14 +87,14 @@ impl Endpoint {
             self.core.penalties.handle_success(&way);
             return false;
         }
-        if origin.owner.is_none() {
+        if !origin.is_awaited() {
             return false; // the rest of an attempt that was given up
         }
         let wait = response.headers().get(Name::RetryAfter);
         let wait = wait.and_then(retry_after);
         self.core.penalties.handle_failure(now, &way, wait);
         // Another transport to the same server, or in a dialog another port of the peer, would say the same.
-        let outside = origin.purpose == Purpose::Invite;
+        let outside = matches!(origin.purpose, Purpose::Invite | Purpose::Register(_));
         self.core.go_next_way(now, client, |next| {
             next.remote != way.remote && (outside || next.remote.ip() != way.remote.ip())
         })

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::Endpoint;
 use super::core::Core;
 use super::event::{DialogId, Event, Flow, LocateId};
+use super::registrations::RegistrationId;
 use crate::sip::dialog::Dialog;
 use crate::sip::locate::TARGETS;
 
@@ -15,6 +16,8 @@ use crate::sip::locate::TARGETS;
 enum Asker {
     /// A dialog whose next hop is a name.
     Dialog(DialogId),
+    /// A registration.
+    Registration(RegistrationId),
 }
 
 /// The questions that have no answer yet.
@@ -52,18 +55,30 @@ impl Core {
         }
         self.events.push_back(Event::Locate { id, uri });
     }
+
+    /// Asks where a registrar is. There are as many as are configured, each with one question at a time.
+    pub(super) fn locate_registrar(&mut self, asker: RegistrationId, uri: &str) {
+        let asker = Asker::Registration(asker);
+        self.locating.askers.retain(|_, old| *old != asker);
+        let id = self.locating.ask(asker);
+        let uri = uri.to_owned();
+        self.events.push_back(Event::Locate { id, uri });
+    }
 }
 
 impl Endpoint {
     /// The answer to an [`Event::Locate`].
     ///
     /// * `ways`: to the targets of the URI in the order of RFC 3263; empty when there are none, or nobody could say.
-    pub fn handle_located(&mut self, _now: Instant, id: LocateId, mut ways: Vec<Flow>) {
+    pub fn handle_located(&mut self, now: Instant, id: LocateId, mut ways: Vec<Flow>) {
         ways.retain(|way| way.local != way.remote); // a name that means ourselves is no way out
         ways.truncate(TARGETS);
         match self.core.locating.askers.remove(&id) {
             Some(Asker::Dialog(dialog)) => {
                 self.with(dialog, |session, _| session.dialog.handle_located(id, ways));
+            }
+            Some(Asker::Registration(registration)) => {
+                self.handle_registrar_located(now, registration, ways);
             }
             None => {} // outdated
         }

@@ -28,9 +28,11 @@ pub mod event;
 mod failover;
 mod gate;
 mod half_open;
+mod identity;
 mod layer;
 mod locating;
 mod receive;
+mod registrations;
 mod schedule;
 mod screen;
 mod session;
@@ -39,6 +41,7 @@ mod tests;
 mod ways;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -58,9 +61,11 @@ use self::core::Core;
 use self::dialogs::Dialogs;
 use self::layer::{Origin, Purpose, Silence, TransactionLayer};
 use self::locating::Locating;
+use self::registrations::Registrations;
 use self::schedule::Subject;
 use self::session::Session;
-use super::dialog::{Dialog, NewDialog};
+use super::auth::{Account, Authenticator};
+use super::dialog::{Acquaintance, Dialog, NewDialog};
 use super::locate::Penalties;
 use super::message::{BuildError, Name, NameAddr, Uri};
 use super::trunk::Trunks;
@@ -74,6 +79,8 @@ pub struct Endpoint {
     trunks: Trunks,
     readiness: Readiness,
     gate: Option<Box<dyn Gate>>,
+    authenticator: Authenticator,
+    registrations: Registrations,
 }
 
 /// A call to be placed.
@@ -89,6 +96,8 @@ pub struct OutgoingInvite {
     pub to: String,
     /// Call-ID; empty: a random one.
     pub call_id: String,
+    /// Answers the challenges of whoever is called; without it none is answered.
+    pub account: Option<Arc<Account>>,
     /// Extra header fields.
     pub headers: Vec<(String, String)>,
     /// SDP. Without it the far end makes the offer, which [`Command::AnswerOffer`] answers.
@@ -112,7 +121,8 @@ pub enum InviteError {
 
 impl Endpoint {
     /// An endpoint that takes calls at once.
-    pub fn new(config: Config, entropy: Entropy) -> Self {
+    pub fn new(config: Config, mut entropy: Entropy) -> Self {
+        let (mut secrets, dice) = (entropy.fork(), entropy.fork());
         let author = Author::new(
             config.advertised,
             config.user_agent,
@@ -133,6 +143,8 @@ impl Endpoint {
             trunks: config.trunks,
             readiness: Readiness::Ready,
             gate: None,
+            authenticator: Authenticator::new(&config.realm, &config.algorithms, &mut secrets),
+            registrations: Registrations::new(dice),
         }
     }
 
@@ -191,6 +203,7 @@ impl Endpoint {
             cseq: 0,
         };
         let mut dialog = Dialog::to_be(new, contact, flow);
+        dialog.set_acquaintance(Acquaintance::new(invite.account, None));
         let Draft {
             builder,
             branch,
@@ -245,6 +258,7 @@ impl Endpoint {
     pub fn handle_closed(&mut self, now: Instant, flow: &Flow) {
         self.core.layer.handle_closed(flow);
         self.leave(now, flow, Loss::Connection);
+        self.handle_registrar_lost(now, flow);
     }
 
     /// Sending on a flow failed. Requests waiting for an answer there take their next way if they have one, and fail at
@@ -266,6 +280,7 @@ impl Endpoint {
                         self.handle_failure(now, id, Silence::TimedOut);
                     }
                 }
+                Subject::Registration(id) => self.handle_registration_timeout(now, id),
                 Subject::Dialog(id) => {
                     let found = self.with(id, |session, core| session.handle_timeout(now, core));
                     if found.is_none() {
@@ -303,7 +318,7 @@ impl Endpoint {
 
     /// Whether a dialog's requests go by this flow; looks at every dialog.
     pub fn has_dialog_on(&self, flow: &Flow) -> bool {
-        self.dialogs.any_on(flow)
+        self.dialogs.any_on(flow) || self.registrations.any_on(flow)
     }
 
     /// Transactions alive, server and client.

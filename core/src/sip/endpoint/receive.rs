@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::core::{Incoming, reply_flow, three_quarters};
 use super::event::{Event, Flow, Invited};
 use super::gate::{Busy, Gate};
+use super::identity::Known;
 use super::layer::{Matched, Purpose};
 use super::session::{Offered, Session, hang_up_fork};
 use super::{Endpoint, Readiness, screen};
@@ -137,9 +138,10 @@ impl Endpoint {
         let Some(dialog) = self.dialogs.by_tag(tag) else {
             return self.core.refuse(request, flow, 481);
         };
-        if !self.believes(dialog, request, flow.remote.ip()) {
-            self.core.layer.counters.strangers += 1;
-            return self.core.refuse(request, flow, 403);
+        if !self.believes(dialog, request, flow.remote.ip())
+            && let Err(unknown) = self.reassure(now, dialog, request, flow)
+        {
+            return self.refuse_unknown(now, request, flow, unknown);
         }
         self.with(dialog, |session, core| {
             session.handle_request(now, core, incoming);
@@ -149,11 +151,6 @@ impl Endpoint {
     /// A request outside any dialog.
     fn handle_outside(&mut self, now: Instant, incoming: Incoming) {
         let (request, flow) = (&incoming.request, &incoming.flow);
-        let Some(trunk) = self.trunks.name_of(flow.remote.ip()) else {
-            self.core.layer.counters.strangers += 1;
-            return self.core.refuse(request, flow, 403);
-        };
-        let trunk = trunk.to_owned();
         let is_invite = *request.method() == Method::Invite;
         let merge = is_invite.then(|| MergeKey::of(request)).flatten();
         if merge
@@ -162,11 +159,16 @@ impl Endpoint {
         {
             return self.core.refuse(request, flow, 482);
         }
+        let known = match self.identify(now, request, flow) {
+            Ok(known) => known,
+            Err(unknown) => return self.refuse_unknown(now, request, flow, unknown),
+        };
+        let (request, flow) = (&incoming.request, &incoming.flow);
         if let Err(refusal) = screen::outside(request) {
             return self.core.refuse_for(request, flow, &refusal);
         }
         if is_invite {
-            self.handle_invite(now, incoming, merge, trunk);
+            self.handle_invite(now, incoming, merge, known);
         } else if *request.method() == Method::Refer {
             self.core.refuse(request, flow, 603); // a transfer of nothing: nobody is on the line
         } else {
@@ -215,7 +217,7 @@ impl Endpoint {
         now: Instant,
         incoming: Incoming,
         merge: Option<MergeKey>,
-        trunk: String,
+        known: Known,
     ) {
         let half_open = self.core.is_half_open(incoming.source().ip());
         let busy = self
@@ -232,7 +234,7 @@ impl Endpoint {
         let contact = self.core.author.contact(&flow, user.as_deref());
         let tag = self.core.author.tag();
         let dialog = match Dialog::from_invite(request, tag.clone(), contact, flow) {
-            Ok(dialog) => dialog,
+            Ok(dialog) => dialog.with_acquaintance(known.acquaintance),
             Err(missing) => {
                 let reason = missing.to_string();
                 return self
@@ -257,7 +259,7 @@ impl Endpoint {
             .layer
             .open_invite(key, merge, reply, trying.to_bytes(), id, &tag);
         self.core.layer.counters.calls_in += 1;
-        let invited = invited(&request, id, flow, trunk);
+        let invited = invited(&request, id, flow, (known.trunk, known.by_contact));
         let trunk = invited.trunk.clone();
         self.core
             .events
@@ -280,12 +282,16 @@ impl Endpoint {
         };
         let is_answer = (200..300).contains(&response.status());
         if let Some(origin) = layer.origin(client) {
-            if self.handle_health(now, client, origin, response) {
+            if self.handle_health(now, client, origin, response)
+                || self.handle_challenge(now, client, origin, response)
+            {
                 return;
             }
             let invite = matches!(origin.purpose, Purpose::Invite | Purpose::Reinvite);
             if invite && is_answer {
                 self.handle_answer(now, client, response);
+            } else if let Purpose::Register(id) = origin.purpose {
+                self.handle_register_answer(now, client, id, response);
             } else if let Some(owner) = origin.owner {
                 self.with(owner, |session, core| {
                     session.handle_response(now, core, client, origin, response);
@@ -336,7 +342,12 @@ fn is_in_dialog(request: &Request) -> bool {
 }
 
 /// What a call wants to know of an INVITE.
-fn invited(request: &Request, dialog: super::DialogId, flow: Flow, trunk: String) -> Invited {
+fn invited(
+    request: &Request,
+    dialog: super::DialogId,
+    flow: Flow,
+    (trunk, by_contact): (String, bool),
+) -> Invited {
     let headers = request.headers();
     let from = headers.from().ok();
     Invited {
@@ -345,7 +356,14 @@ fn invited(request: &Request, dialog: super::DialogId, flow: Flow, trunk: String
         trunk,
         call_id: headers.call_id().unwrap_or_default().to_owned(),
         request_uri: request.uri().to_owned(),
-        called: shown_user(request.uri()),
+        called: if by_contact {
+            headers
+                .to()
+                .map(|to| shown_user(to.uri))
+                .unwrap_or_default()
+        } else {
+            shown_user(request.uri())
+        },
         caller: from.map(|from| shown_user(from.uri)).unwrap_or_default(),
         caller_name: from.and_then(|from| from.display_name().map(|name| shown_name(&name))),
         headers: headers

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::event::DialogId;
+use super::registrations::RegistrationId;
 use crate::sip::transaction::TransactionId;
 
 /// What a deadline belongs to.
@@ -15,6 +16,8 @@ pub(super) enum Subject {
     Client(TransactionId),
     /// A dialog.
     Dialog(DialogId),
+    /// A registration.
+    Registration(RegistrationId),
 }
 
 /// When a subject wants to be woken: one entry per subject, which the subject remembers as its [`Wake`].

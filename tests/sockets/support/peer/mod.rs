@@ -40,8 +40,8 @@ impl Home {
     }
 
     /// `@WORD@` in templates stands for this.
-    pub(crate) fn word(mut self, word: &'static str, text: impl ToString) -> Self {
-        self.words.push((word, text.to_string()));
+    pub(crate) fn word(mut self, word: &'static str, text: impl std::fmt::Display) -> Self {
+        self.words.push((word, format!("{text}")));
         self
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Client {
     request: Box<Request>,
     machine: ClientMachine,
     origin: Origin,
+    /// How often it was said again with more to say.
+    said_again: u8,
     /// Its connection broke, and it was said again by another.
     reconnected: bool,
     wake: Wake,
@@ -78,6 +80,7 @@ impl TransactionLayer {
                 request: Box::new(request),
                 machine,
                 origin,
+                said_again: 0,
                 reconnected: false,
                 wake: Wake::default(),
             },
@@ -99,7 +102,7 @@ impl TransactionLayer {
         let Some(mut old) = self.take(id) else {
             return;
         };
-        let mut origin = old.origin;
+        let (mut origin, said_again) = (old.origin, old.said_again);
         let flow = ways.flow();
         origin.cseq = request
             .headers()
@@ -123,6 +126,7 @@ impl TransactionLayer {
                 request: Box::new(request),
                 machine,
                 origin,
+                said_again,
                 reconnected: false,
                 wake: Wake::default(),
             },
@@ -184,6 +188,19 @@ impl TransactionLayer {
     /// The request of a client transaction, as it was sent last.
     pub(in crate::sip::endpoint) fn client_request(&self, id: TransactionId) -> Option<&Request> {
         self.clients.get(&id).map(|client| &*client.request)
+    }
+
+    /// How often a request was said again by [`TransactionLayer::count_said_again`].
+    pub(in crate::sip::endpoint) fn said_again(&self, id: TransactionId) -> u8 {
+        let client = self.clients.get(&id);
+        client.map_or(u8::MAX, |client| client.said_again)
+    }
+
+    /// A request was said again, not because of its way but because there was more to say.
+    pub(in crate::sip::endpoint) fn count_said_again(&mut self, id: TransactionId) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.said_again = client.said_again.saturating_add(1);
+        }
     }
 
     /// Whether an INVITE of ours made no offer, so that the far end makes it.

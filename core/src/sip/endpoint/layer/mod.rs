@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::connections::Connections;
 use super::counters::Counters;
 use super::event::{DialogId, Flow, Transmit};
+use super::registrations::RegistrationId;
 use super::schedule::Schedule;
 use crate::sip::transaction::{ClientKey, MergeKey, ServerKey, Timing, TransactionId};
 use clients::Client;
@@ -45,6 +46,13 @@ pub(super) struct Origin {
     pub(super) cseq: u32,
 }
 
+impl Origin {
+    /// Whether somebody waits for the answer.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.owner.is_some() || matches!(self.purpose, Purpose::Register(_))
+    }
+}
+
 /// What a request of ours was sent for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -57,6 +65,7 @@ pub(super) enum Purpose {
     Bye,
     Refer,
     Notify,
+    Register(RegistrationId),
 }
 
 /// How a request of ours ended without a response.

@@ -88,6 +88,11 @@ impl Early {
             .find(|dialog| dialog.is_from_peer(request))
     }
 
+    /// The early dialog with the phone of this tag.
+    pub(super) fn with(&mut self, tag: &str) -> Option<&mut Dialog> {
+        self.of(tag).map(|fork| &mut fork.dialog)
+    }
+
     /// Whose early dialog a request belongs to.
     pub(super) fn dialog_of(&mut self, request: &Request) -> Option<&mut Dialog> {
         self.0

@@ -9,6 +9,7 @@
 //! it, [`reinvite`] another offer, [`transfer`] REFER and NOTIFY, [`hang_up`] its end. [`provisional`] rings so that it
 //! arrives, [`early`] is the phones that ring for us, [`timer`] keeps the session alive, [`info`] reads keys.
 
+mod challenged;
 mod described;
 mod early;
 mod hang_up;
@@ -312,7 +313,7 @@ impl Session {
             }
             Purpose::Notify => self.handle_notify_answer(now, core, status),
             Purpose::Bye => self.handle_bye_answer(now, core, status),
-            Purpose::Cancel | Purpose::Prack => {}
+            Purpose::Cancel | Purpose::Prack | Purpose::Register(_) => {}
         }
     }
 
@@ -335,7 +336,7 @@ impl Session {
             Purpose::Refer => self.handle_refer_answer(now, core, origin.cseq, status, reason),
             Purpose::Notify => self.handle_notify_answer(now, core, status),
             Purpose::Bye => self.handle_bye_answer(now, core, status),
-            Purpose::Cancel | Purpose::Prack => {}
+            Purpose::Cancel | Purpose::Prack | Purpose::Register(_) => {}
         }
     }
 

@@ -197,6 +197,7 @@ fn a_node_full_of_calls_still_places_the_calls_of_its_transfers() {
         from: "<sip:bot@10.0.0.2>".into(),
         to: String::new(),
         call_id: String::new(),
+        account: None,
         headers: Vec::new(),
         body: Bytes::from_static(b"v=0"),
     };
@@ -232,7 +233,7 @@ fn answered(raw: &mut Raw, n: usize) -> Result<(DialogId, String), String> {
     let mut events = std::iter::from_fn(|| raw.endpoint.poll_event());
     let dialog = events.find_map(|event| match event {
         Event::Invited(invited) => Some(invited.dialog),
-        Event::Dialog { .. } | Event::Locate { .. } => None,
+        Event::Dialog { .. } | Event::Locate { .. } | Event::Registration { .. } => None,
     });
     let dialog = dialog.unwrap();
     let sent = raw.command(dialog, answer());

@@ -12,6 +12,7 @@ fn trunk(networks: &[&str]) -> Raw {
         trunks: Trunks::new(vec![Trunk {
             name: "carrier".into(),
             networks,
+            ..Trunk::default()
         }]),
         ..Config::default()
     })
@@ -89,7 +90,7 @@ fn the_trunks_networks_the_route_set_and_the_contact_are_believed() {
 
 #[test]
 fn a_trunk_from_anywhere_lets_only_the_dialogs_hosts_speak_in_it() {
-    let mut raw = trunk(&[]);
+    let mut raw = trunk(&["0.0.0.0/0", "::/0"]);
     let (_, tag) = raw.talking();
     let bye = in_dialog("BYE", 2, &tag, "z9hG4bKb", "", "");
     assert_eq!(statuses(&from_host(&mut raw, "203.0.113.5", &bye)), [403]);

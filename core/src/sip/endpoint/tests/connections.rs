@@ -130,6 +130,7 @@ fn large_invite() -> (Raw, Vec<Transmit>) {
         from: "<sip:alice@10.0.0.2>".into(),
         to: String::new(),
         call_id: "large@here".into(),
+        account: None,
         headers: vec![("X-Context".into(), "c".repeat(1_300))],
         body: Bytes::from_static(b"v=0"),
     };
@@ -277,6 +278,7 @@ fn a_request_whose_connection_breaks_is_said_once_more_by_another() {
         from: "<sip:alice@10.0.0.2>".into(),
         to: String::new(),
         call_id: String::new(),
+        account: None,
         headers: Vec::new(),
         body: Bytes::from_static(b"v=0"),
     };

@@ -16,6 +16,7 @@ fn place(raw: &mut Raw, offer: &'static str) -> (DialogId, String) {
         from: "<sip:alice@10.0.0.2>".into(),
         to: String::new(),
         call_id: "c7".into(),
+        account: None,
         headers: Vec::new(),
         body: Bytes::from_static(offer.as_bytes()),
     };

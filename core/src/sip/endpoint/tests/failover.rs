@@ -36,6 +36,7 @@ fn place_by(mut raw: Raw, ways: impl IntoIterator<Item = Flow>) -> (Call, Transm
         from: "<sip:alice@10.0.0.2>".into(),
         to: String::new(),
         call_id: "c7".into(),
+        account: None,
         headers: Vec::new(),
         body: Bytes::from_static(b"v=0"),
     };

@@ -20,7 +20,7 @@ fn questions(raw: &mut Raw) -> Vec<(LocateId, String)> {
     std::iter::from_fn(|| raw.endpoint.poll_event())
         .filter_map(|event| match event {
             Event::Locate { id, uri } => Some((id, uri)),
-            Event::Invited(_) | Event::Dialog { .. } => None,
+            Event::Invited(_) | Event::Dialog { .. } | Event::Registration { .. } => None,
         })
         .collect()
 }
@@ -184,6 +184,7 @@ fn a_caller_is_located_when_the_callee_answers_and_its_ack_does_not_wait() {
         from: "<sip:alice@10.0.0.2>".into(),
         to: String::new(),
         call_id: "c7".into(),
+        account: None,
         headers: Vec::new(),
         body: Bytes::from_static(b"v=0"),
     };

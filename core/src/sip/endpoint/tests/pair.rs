@@ -139,6 +139,7 @@ impl Pair {
             from: "\"Alice\" <sip:alice@10.0.0.1>".into(),
             to: String::new(),
             call_id: String::new(),
+            account: None,
             headers: headers.iter().map(own).collect(),
             body: Bytes::from_static(offer.as_bytes()),
         };
@@ -203,7 +204,7 @@ impl Pair {
     pub(super) fn find_invited(&self) -> Option<Invited> {
         self.events.iter().rev().find_map(|(_, event)| match event {
             Event::Invited(invited) => Some((**invited).clone()),
-            Event::Dialog { .. } | Event::Locate { .. } => None,
+            Event::Dialog { .. } | Event::Locate { .. } | Event::Registration { .. } => None,
         })
     }
 
@@ -213,7 +214,7 @@ impl Pair {
             .filter(|(end, _)| *end == of)
             .filter_map(|(_, event)| match event {
                 Event::Dialog { event, .. } => Some(event.clone()),
-                Event::Invited(_) | Event::Locate { .. } => None,
+                Event::Invited(_) | Event::Locate { .. } | Event::Registration { .. } => None,
             })
             .collect()
     }

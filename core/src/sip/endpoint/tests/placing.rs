@@ -16,6 +16,7 @@ fn invite(raw: &Raw) -> OutgoingInvite {
         from: "<sip:alice@10.0.0.2>".into(),
         to: String::new(),
         call_id: "c7".into(),
+        account: None,
         headers: vec![("X-Key".into(), "k".into())],
         body: Bytes::from_static(b"v=0"),
     }

@@ -81,7 +81,7 @@ impl Raw {
         std::iter::from_fn(|| self.endpoint.poll_event())
             .filter_map(|event| match event {
                 Event::Dialog { event, .. } => Some(event),
-                Event::Invited(_) | Event::Locate { .. } => None,
+                Event::Invited(_) | Event::Locate { .. } | Event::Registration { .. } => None,
             })
             .collect()
     }

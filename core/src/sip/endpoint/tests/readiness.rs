@@ -115,6 +115,7 @@ fn a_configured_trunk_is_named_and_everybody_else_is_a_stranger() {
     raw.endpoint.set_trunks(Trunks::new(vec![Trunk {
         name: "twilio".into(),
         networks: vec!["203.0.113.0/24".parse().unwrap()],
+        ..Trunk::default()
     }]));
     assert_eq!(statuses(&raw.send(&invite("z9hG4bK1", ""))), [403]);
     raw.flow.remote = "203.0.113.7:5060".parse().unwrap();

@@ -35,6 +35,7 @@ fn twilio() -> Raw {
         trunks: Trunks::new(vec![Trunk {
             name: "twilio".into(),
             networks: vec!["192.0.2.60/30".parse().unwrap()],
+            ..Trunk::default()
         }]),
         ..Config::default()
     });
