@@ -16,7 +16,7 @@
 //! | [`limits`] | numbers and deadlines |
 //! | [`census`] | who has to go when there are too many |
 //! | [`connection`] | one connection: opened, read, written, ended |
-//! | [`outbox`] | what waits to be written to it |
+//! | `outbox` | what waits to be written to it |
 //! | [`listener`] | accepting |
 //! | [`opening`] | connecting, and TLS handshakes |
 //!

@@ -100,7 +100,7 @@ pub struct Limits {
     pub transactions: usize,
     /// Dialogs, those included that linger after their call. Calls that come in may fill three quarters of them, so
     /// that a transfer which places a call of its own always finds room. Who places calls that are no transfers asks
-    /// the [`Gate`] himself first.
+    /// the [`Gate`](super::Gate) himself first.
     pub dialogs: usize,
     /// Calls of one source address that we answered and whose ACK has not come; 0: as many as there may be.
     pub unacknowledged_per_source: usize,
