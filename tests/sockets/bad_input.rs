@@ -66,7 +66,12 @@ async fn a_flood_on_the_sip_port_ends_no_call_and_nothing_grows_without_bound() 
         likeness(&report.recording, &said)
     );
     let is_fine = RawCaller::new(&baton, "after").pings();
-    assert!(is_fine.starts_with("SIP/2.0 200"), "{is_fine}");
+    // It answers at once; 503 while the flood's own calls still fill its eight lines.
+    let answers = ["SIP/2.0 200", "SIP/2.0 503"];
+    assert!(
+        answers.iter().any(|answer| is_fine.starts_with(answer)),
+        "{is_fine}"
+    );
     // A flood of refused calls may push it off the list of recent ones; its history stays.
     baton.wait_until("the good call has ended", |baton| {
         baton.session(&key)["end"]["kind"] == "caller_hung_up"

@@ -5,36 +5,10 @@ use std::process::Command;
 use crate::support::baton::{Setup, text};
 use crate::support::{Sipp, http};
 
-/// SIPp knows MD5 alone.
-const MD5: &str = "digest = [\"MD5\"]\nrealm = \"voice.example.com\"";
-
 fn phones(password: &str) -> String {
     format!(
         "[[trunk]]\nname = \"phones\"\ncredentials = {{ username = \"bot\", password = \"{password}\" }}\n"
     )
-}
-
-#[test]
-fn a_telephone_with_a_password_is_asked_for_it_and_answered() {
-    let mut baton = Setup::new().sip(MD5).more(&phones("s3cret")).start();
-    let far_end = Sipp::plays("uac-digest-401")
-        .with(&["-au", "bot", "-ap", "s3cret"])
-        .calls(&mut baton);
-    assert!(
-        far_end
-            .said("challenge ")
-            .contains("realm=\"voice.example.com\""),
-        "{:?}",
-        far_end.log
-    );
-    let (call, _) = baton.ended_call();
-    assert_eq!(call["end"]["kind"], "caller_hung_up");
-    assert_eq!(call["trunk"], "phones");
-    let metrics = metrics(&baton);
-    assert!(
-        metrics.contains("baton_sip_challenged_total 1"),
-        "{metrics}"
-    );
 }
 
 fn metrics(baton: &crate::support::Baton) -> String {
